@@ -1,1 +1,3 @@
 //! peers and TestApp
+
+pub mod peers;

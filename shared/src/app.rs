@@ -1,0 +1,191 @@
+//! What a function holds while it lives: its configuration and the clients it uses, and only those.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::context::Context;
+use crate::domain::auth::tokens::Tokens;
+use crate::error::{Error, Result};
+use crate::http::limit::Limits;
+use crate::ports::queue::{Queue, Sqs};
+use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
+use crate::ports::web;
+use crate::store::{Db, Tx};
+
+/// Cheap to clone; handlers get it as their state.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+struct Parts {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    db: Db,
+    secrets: Option<CachedSecrets>,
+    tokens: Tokens,
+    limits: Limits,
+    queue: Option<Arc<dyn Queue>>,
+    web: Option<reqwest::Client>,
+}
+
+/// Puts an `App` together.
+pub struct Builder {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    db: Db,
+    secrets: Option<Arc<dyn Secrets>>,
+    queue: Option<Arc<dyn Queue>>,
+    web: Option<reqwest::Client>,
+}
+
+impl Builder {
+    /// With the table alone.
+    pub fn new(config: Config, db: Db, clock: Arc<dyn Clock>) -> Self {
+        Self { config, clock, db, secrets: None, queue: None, web: None }
+    }
+
+    /// Also with secrets.
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// Also with queues.
+    pub fn queue(mut self, queue: Arc<dyn Queue>) -> Self {
+        self.queue = Some(queue);
+        self
+    }
+
+    /// Also with an HTTP client for providers.
+    pub fn web(mut self, web: reqwest::Client) -> Self {
+        self.web = Some(web);
+        self
+    }
+
+    /// The app.
+    pub fn build(self) -> App {
+        let secrets = self.secrets.map(|s| CachedSecrets::new(s, Arc::clone(&self.clock)));
+        let tokens = Tokens::new(&self.config);
+        App(Arc::new(Parts {
+            config: self.config,
+            clock: self.clock,
+            db: self.db,
+            secrets,
+            tokens,
+            limits: Limits::default(),
+            queue: self.queue,
+            web: self.web,
+        }))
+    }
+}
+
+/// A deployed function's environment: the AWS configuration that its clients are made from. Each function names the
+/// clients it wants, so that the others are not even linked into it.
+pub struct Environment {
+    sdk: aws_config::SdkConfig,
+    builder: Builder,
+}
+
+impl Environment {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// `Internal` when the environment lacks something.
+    pub async fn load() -> Result<Self> {
+        let config = Config::from_env()?;
+        let timeouts = aws_config::timeout::TimeoutConfig::builder()
+            .connect_timeout(std::time::Duration::from_secs(2))
+            .operation_attempt_timeout(std::time::Duration::from_secs(4))
+            .operation_timeout(std::time::Duration::from_secs(10))
+            .build();
+        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+        let db = Db::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table);
+        Ok(Self { builder: Builder::new(config, db, Arc::new(SystemClock)), sdk })
+    }
+
+    /// With Secrets Manager.
+    pub fn secrets(mut self) -> Self {
+        let client = aws_sdk_secretsmanager::Client::new(&self.sdk);
+        self.builder = self.builder.secrets(Arc::new(SecretsManager::new(client)));
+        self
+    }
+
+    /// With SQS.
+    pub fn queue(mut self) -> Self {
+        let client = aws_sdk_sqs::Client::new(&self.sdk);
+        self.builder = self.builder.queue(Arc::new(Sqs::new(client)));
+        self
+    }
+
+    /// With an HTTP client for providers.
+    ///
+    /// # Errors
+    /// `Internal` when the TLS stack cannot be set up.
+    pub fn web(mut self) -> Result<Self> {
+        self.builder = self.builder.web(web::client()?);
+        Ok(self)
+    }
+
+    /// The app, with the connection to the table warmed: a first request then pays no TLS handshake.
+    pub async fn ready(self) -> App {
+        let app = self.builder.build();
+        if let Err(error) = app.db().get_doc(&crate::store::keys::health()).await {
+            tracing::warn!(error = %error, "the table did not answer at start");
+        }
+        app
+    }
+}
+
+impl App {
+    /// The deployment's settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        self.0.clock.as_ref()
+    }
+
+    /// The table.
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// Signs and checks access tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// Rate limits.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// A transaction caused by `cause`.
+    pub fn tx<'a>(&'a self, cause: &'a Context) -> Tx<'a> {
+        Tx::new(self.db(), self.clock(), cause)
+    }
+
+    /// A secret.
+    pub async fn secret(&self, id: &str) -> Result<SecretString> {
+        self.secrets()?.get(id).await
+    }
+
+    /// The secrets' cache.
+    pub fn secrets(&self) -> Result<&CachedSecrets> {
+        self.0.secrets.as_ref().ok_or_else(|| Error::internal("this function was built without secrets"))
+    }
+
+    /// The queues.
+    pub fn queue(&self) -> Result<&dyn Queue> {
+        self.0.queue.as_deref().ok_or_else(|| Error::internal("this function was built without queues"))
+    }
+
+    /// The HTTP client.
+    pub fn web(&self) -> Result<&reqwest::Client> {
+        self.0.web.as_ref().ok_or_else(|| Error::internal("this function was built without an HTTP client"))
+    }
+}

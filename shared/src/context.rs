@@ -1,0 +1,53 @@
+//! Who does something, from where, in which request and when: what audit records and events say of their cause.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{SessionId, UserId};
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Actor {
+    /// A signed-in person.
+    User {
+        /// The person.
+        id: UserId,
+        /// The session they use.
+        session: SessionId,
+    },
+    /// Camarad itself.
+    System {
+        /// The job or consumer.
+        name: String,
+    },
+    /// Somebody who has not signed in yet.
+    Anonymous,
+}
+
+/// The cause of a change.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Who acts.
+    pub actor: Actor,
+    /// The client's address as API Gateway saw it; never from a header that a client can write.
+    pub ip: Option<String>,
+    /// The User-Agent header, cut to 256 characters.
+    pub user_agent: Option<String>,
+    /// The request's id, for correlation.
+    pub request_id: String,
+    /// The moment of the request; everything in it happens at this time.
+    pub now: Timestamp,
+}
+
+impl Context {
+    /// A job or consumer of ours.
+    pub fn system(name: &str, now: Timestamp) -> Self {
+        Self { actor: Actor::System { name: name.into() }, ip: None, user_agent: None, request_id: name.into(), now }
+    }
+
+    /// The same request, now known to be this person's.
+    pub fn signed_in(&self, user: UserId, session: SessionId) -> Self {
+        Self { actor: Actor::User { id: user, session }, ..self.clone() }
+    }
+}

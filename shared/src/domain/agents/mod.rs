@@ -1,0 +1,38 @@
+//! Agents: made from presets, used in conversations.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AgentId;
+use crate::store::Entity;
+use crate::store::keys::{self, Key};
+
+/// An agent of a workspace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its id, which names its workspace.
+    pub id: AgentId,
+    /// The preset it was made from.
+    pub preset_id: String,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// Whether it answers. At most ten are active in one workspace.
+    pub active: bool,
+    /// The model it asks for; the catalogue's default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The last change.
+    pub updated_at: Timestamp,
+    /// Grows by one with every change.
+    pub version: u64,
+}
+
+impl Entity for Agent {
+    const KIND: &'static str = "agent";
+    fn key(&self) -> Key {
+        keys::agent(self.id)
+    }
+}

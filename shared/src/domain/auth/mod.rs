@@ -1,0 +1,4 @@
+//! Who somebody is: sessions and access tokens.
+
+pub mod sessions;
+pub mod tokens;

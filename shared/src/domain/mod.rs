@@ -1,0 +1,8 @@
+//! What Camarad does, one module per concern. Nothing here knows HTTP or the AWS SDK.
+
+pub mod agents;
+pub mod auth;
+pub mod permissions;
+pub mod plans;
+pub mod users;
+pub mod workspaces;

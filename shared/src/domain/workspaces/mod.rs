@@ -1,0 +1,109 @@
+//! Workspaces and their members.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::permissions::Role;
+use super::plans::Pool;
+use crate::ids::{UserId, WorkspaceId};
+use crate::store::keys::{self, Key};
+use crate::store::Entity;
+
+/// What a workspace is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkspaceType {
+    /// One person's life.
+    Personal,
+    /// A company.
+    Business,
+    /// An agency.
+    Agency,
+    /// Software.
+    Developer,
+}
+
+/// A workspace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workspace {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// What it is for.
+    #[serde(rename = "type")]
+    pub kind_of: WorkspaceType,
+    /// Who owns and, on a shared pool, pays for it.
+    pub owner_id: UserId,
+    /// Whose cbT its calls spend; the owner's plan decides.
+    pub pool: Pool,
+    /// Agents in it; changes only in the transaction that creates or deletes one.
+    pub agents: u32,
+    /// Agents in it that are active; likewise.
+    pub active_agents: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The last change.
+    pub updated_at: Timestamp,
+    /// Grows by one with every change.
+    pub version: u64,
+}
+
+impl Workspace {
+    /// Whose ledger pays for a call of `user` here.
+    pub fn payer(&self, user: UserId) -> UserId {
+        match self.pool {
+            Pool::Own => user,
+            Pool::Shared => self.owner_id,
+        }
+    }
+}
+
+impl Entity for Workspace {
+    const KIND: &'static str = "workspace";
+    fn key(&self) -> Key {
+        keys::workspace(self.id)
+    }
+}
+
+/// A member of a workspace, stored with the workspace; the truth about roles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Where.
+    pub workspace_id: WorkspaceId,
+    /// Who.
+    pub user_id: UserId,
+    /// As what.
+    pub role: Role,
+    /// Since when.
+    pub joined_at: Timestamp,
+}
+
+impl Entity for Member {
+    const KIND: &'static str = "member";
+    fn key(&self) -> Key {
+        keys::member(self.workspace_id, self.user_id)
+    }
+}
+
+/// The same membership, stored with the person, so that their workspaces can be listed. Written in the same
+/// transactions as `Member`; never used to decide what somebody may do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// Where.
+    pub workspace_id: WorkspaceId,
+    /// Who.
+    pub user_id: UserId,
+    /// As what.
+    pub role: Role,
+}
+
+impl Entity for Membership {
+    const KIND: &'static str = "membership";
+    fn key(&self) -> Key {
+        keys::membership(self.user_id, self.workspace_id)
+    }
+}

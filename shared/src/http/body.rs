@@ -1,0 +1,110 @@
+//! Is it valid: a JSON body, parsed with the field named that does not fit, then validated field by field.
+
+use axum::extract::{FromRequest, Request};
+use garde::Validate;
+use http::header;
+use serde::de::DeserializeOwned;
+
+use super::edge::RawBody;
+use crate::app::App;
+use crate::error::{Error, FieldError, Result};
+
+/// A valid JSON body.
+#[derive(Debug, Clone)]
+pub struct Body<T>(pub T);
+
+impl<T> FromRequest<App> for Body<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self> {
+        let is_json = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(json_type);
+        let bytes = request.extensions().get::<RawBody>().ok_or_else(|| Error::internal("a route outside the edge"))?;
+        if !is_json {
+            return Err(Error::UnsupportedMediaType);
+        }
+        parse(&bytes.0).map(Self)
+    }
+}
+
+fn json_type(value: &str) -> bool {
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case("application/merge-patch+json")
+}
+
+fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (path, cause) = (error.path().to_string(), error.into_inner());
+        match cause.classify() {
+            serde_json::error::Category::Data => Error::field(if path == "." { "body".into() } else { path }, position_free(&cause)),
+            _ => Error::Malformed(cause.to_string()),
+        }
+    })?;
+    json.end().map_err(|e| Error::Malformed(e.to_string()))?;
+    value.validate().map_err(|report| invalid(&report))?;
+    Ok(value)
+}
+
+/// serde_json appends where it stopped; with the field named, that only confuses.
+fn position_free(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+/// A validation report as field errors, in camelCase as on the wire.
+pub(super) fn invalid(report: &garde::Report) -> Error {
+    let fields = report.iter().map(|(path, error)| FieldError { field: camel(&path.to_string()), message: error.message().to_owned() });
+    Error::Invalid(fields.collect())
+}
+
+fn camel(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut upper = false;
+    for c in path.chars() {
+        match c {
+            '_' => upper = true,
+            c if upper => {
+                out.extend(c.to_uppercase());
+                upper = false;
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize, garde::Validate)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Sample {
+        #[garde(length(chars, min = 1, max = 3))]
+        short_name: String,
+        #[garde(skip)]
+        #[serde(default)]
+        _list: Vec<u8>,
+    }
+
+    fn fields(body: &str) -> Vec<String> {
+        match parse::<Sample>(body.as_bytes()) {
+            Err(Error::Invalid(fields)) => fields.into_iter().map(|f| f.field).collect(),
+            Err(Error::Malformed(_)) => vec!["malformed".into()],
+            other => vec![format!("{other:?}")],
+        }
+    }
+
+    #[test]
+    fn each_fault_names_its_field() {
+        assert_eq!(fields(r#"{"shortName":"abcd"}"#), ["shortName"]);
+        assert_eq!(fields(r#"{"shortName":7}"#), ["shortName"]);
+        assert_eq!(fields(r#"{"shortName":"a","x":1}"#), ["x"]);
+        assert_eq!(fields(r#"{}"#), ["body"]);
+        assert_eq!(fields("{"), ["malformed"]);
+        assert_eq!(fields(r#"{"shortName":"a"} x"#), ["malformed"]);
+    }
+}

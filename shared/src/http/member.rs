@@ -1,0 +1,132 @@
+//! May they: the extractors that prove a permission in a workspace. What the caller may not see is 404.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+
+use super::caller::{Caller, authenticate, is_safe, live};
+use super::limit;
+use crate::app::App;
+use crate::context::Context;
+use crate::domain::agents::Agent;
+use crate::domain::auth::sessions::Session;
+use crate::domain::permissions::{Grant, Role};
+use crate::domain::workspaces::{Member as MemberRow, Workspace};
+use crate::error::{Error, Result};
+use crate::ids::{AgentId, WorkspaceId};
+use crate::store::db::Batch;
+use crate::store::{Key, keys};
+
+/// A caller who is a member of the workspace and has the permission `P` there.
+#[derive(Debug, Clone)]
+pub struct Member<P> {
+    /// Who.
+    pub caller: Caller,
+    /// Where.
+    pub workspace: Workspace,
+    /// As what.
+    pub role: Role,
+    proof: PhantomData<fn() -> P>,
+}
+
+impl<P> Member<P> {
+    /// The request, as audit records tell it.
+    pub fn context(&self) -> &Context {
+        &self.caller.context
+    }
+}
+
+/// Proves `P` in `workspace` for the caller of this request, and reads `extra` in the same round trip, with the rate
+/// counter beside it.
+pub async fn admit<P: Grant>(parts: &Parts, app: &App, workspace: WorkspaceId, extra: &[Key]) -> Result<(Member<P>, Batch)> {
+    let caller = authenticate(parts, app).await?;
+    let now = caller.context.now;
+    let session = keys::session(caller.user, caller.session);
+    let (meta, member) = (keys::workspace(workspace), keys::member(workspace, caller.user));
+    let mut wanted = vec![meta.clone(), member.clone()];
+    wanted.extend_from_slice(extra);
+    if !is_safe(&parts.method) {
+        wanted.push(session.clone());
+    }
+    let who = caller.user.to_string();
+    let (read, counted) = tokio::join!(app.db().batch(&wanted), app.limits().hit(app.db(), limit::USER, &who, now));
+    counted?;
+    let mut read = read?;
+    if !is_safe(&parts.method) {
+        live(read.read::<Session>(&session)?, now)?;
+    }
+    let member = read.read::<MemberRow>(&member)?.ok_or(Error::NotFound)?;
+    let workspace = read.read::<Workspace>(&meta)?.ok_or(Error::NotFound)?;
+    if !member.role.may(P::PERMISSION) {
+        return Err(Error::Forbidden("your role in this workspace does not allow this"));
+    }
+    Ok((Member { caller, workspace, role: member.role, proof: PhantomData }, read))
+}
+
+/// A variable of the path; text that is no such id is 404, as a foreign id is.
+pub async fn path_id<T: std::str::FromStr>(parts: &mut Parts, app: &App, name: &str) -> Result<T> {
+    let Path(variables) = Path::<HashMap<String, String>>::from_request_parts(parts, app).await.map_err(|_| Error::NotFound)?;
+    variables.get(name).and_then(|text| text.parse().ok()).ok_or(Error::NotFound)
+}
+
+/// The workspace that a request is about: `{id}` of a workspace, or `?workspaceId=`.
+async fn workspace_of(parts: &mut Parts, app: &App) -> Result<WorkspaceId> {
+    if let Ok(id) = path_id::<WorkspaceId>(parts, app, "id").await {
+        return Ok(id);
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "workspaceId");
+    match wanted {
+        Some((_, text)) => text.parse().map_err(|_| Error::NotFound),
+        None if parts.uri.path().contains("/workspaces/") => Err(Error::NotFound),
+        None => Err(Error::field("query.workspaceId", "is required")),
+    }
+}
+
+impl<P: Grant> FromRequestParts<App> for Member<P> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        // Who comes first: a stranger learns nothing from how an id is written.
+        authenticate(parts, app).await?;
+        let workspace = workspace_of(parts, app).await?;
+        Ok(admit(parts, app, workspace, &[]).await?.0)
+    }
+}
+
+/// The same for the workspace of the agent in the path, with the agent.
+#[derive(Debug, Clone)]
+pub struct AgentMember<P> {
+    /// The member.
+    pub member: Member<P>,
+    agent: Option<Agent>,
+}
+
+impl<P> AgentMember<P> {
+    /// The agent. Asked for late, so that a repeated DELETE finds its first answer before the agent's absence.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn agent(&self) -> Result<&Agent> {
+        self.agent.as_ref().ok_or(Error::NotFound)
+    }
+
+    /// The request, as audit records tell it.
+    pub fn context(&self) -> &Context {
+        self.member.context()
+    }
+}
+
+impl<P: Grant> FromRequestParts<App> for AgentMember<P> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        authenticate(parts, app).await?;
+        let id = path_id::<AgentId>(parts, app, "id").await?;
+        let key = keys::agent(id);
+        let (member, mut read) = admit(parts, app, id.workspace(), std::slice::from_ref(&key)).await?;
+        Ok(Self { member, agent: read.read(&key)? })
+    }
+}

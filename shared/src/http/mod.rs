@@ -1,0 +1,18 @@
+//! The edge: what turns a request into a permitted, validated call of the domain, and its result into an answer.
+
+mod answer;
+pub mod body;
+pub mod caller;
+mod client;
+pub mod edge;
+pub mod limit;
+pub mod member;
+pub mod once;
+pub mod problem;
+pub mod query;
+
+pub use body::Body;
+pub use caller::{Caller, Operator};
+pub use member::{AgentMember, Member};
+pub use once::{Once, OnceRequired};
+pub use query::{Id, Paging, Query};

@@ -1,0 +1,80 @@
+//! Was it done before: the Idempotency-Key.
+
+use std::future::Future;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use sha2::{Digest, Sha256};
+
+use super::caller::authenticate;
+use super::edge::RawBody;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::reply::Reply;
+use crate::store::tx::OnceKey;
+
+const HEADER: &str = "idempotency-key";
+
+/// The request's Idempotency-Key, if it has one.
+#[derive(Debug, Clone)]
+pub struct Once(Option<OnceKey>);
+
+/// The request's Idempotency-Key, where one is required: where money moves.
+#[derive(Debug, Clone)]
+pub struct OnceRequired(pub OnceKey);
+
+impl Once {
+    /// For `Tx::once`.
+    pub fn key(&self) -> Option<&OnceKey> {
+        self.0.as_ref()
+    }
+
+    /// Runs a handler's work. Its transaction finds a repeated key by itself; when the work fails before it commits
+    /// (the agent that a repeated DELETE is about is gone, the limit that the first request reached is reached), the
+    /// first answer is looked up, and only then.
+    pub async fn run<T>(&self, app: &App, work: impl Future<Output = Result<Reply<T>>>) -> Result<Reply<T>> {
+        let error = match work.await {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        match &self.0 {
+            Some(key) if error.status() < 500 => Ok(key.first_answer(app.db(), app.clock().now()).await?.ok_or(error)?),
+            _ => Err(error),
+        }
+    }
+}
+
+async fn key(parts: &Parts, app: &App) -> Result<Option<OnceKey>> {
+    let Some(value) = parts.headers.get(HEADER) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|k| (1..=255).contains(&k.len()));
+    let key = key.ok_or_else(|| Error::field("header.Idempotency-Key", "must be 1 to 255 visible ASCII characters"))?;
+    let body = parts.extensions.get::<RawBody>().ok_or_else(|| Error::internal("a route outside the edge"))?;
+    let caller = authenticate(parts, app).await?;
+    let mut hash = Sha256::new();
+    hash.update(format!("{}\n{}\n", parts.method, parts.uri.path()));
+    hash.update(&body.0);
+    let input = data_encoding::BASE64URL_NOPAD.encode(&hash.finalize());
+    Ok(Some(OnceKey { user: caller.user, key: key.to_owned(), input }))
+}
+
+impl FromRequestParts<App> for Once {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        key(parts, app).await.map(Self)
+    }
+}
+
+impl OnceRequired {
+    /// As the optional kind, for its `run`.
+    pub fn once(&self) -> Once {
+        Once(Some(self.0.clone()))
+    }
+}
+
+impl FromRequestParts<App> for OnceRequired {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let key = key(parts, app).await?;
+        key.map(Self).ok_or_else(|| Error::field("header.Idempotency-Key", "is required: this moves money"))
+    }
+}

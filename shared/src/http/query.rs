@@ -1,0 +1,72 @@
+//! Query parameters and path variables.
+
+use axum::extract::FromRequestParts;
+use garde::Validate;
+use http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::body::invalid;
+use super::member::path_id;
+use crate::app::App;
+use crate::error::{Error, FieldError, Result};
+use crate::store::PageRequest;
+
+/// Valid query parameters.
+#[derive(Debug, Clone)]
+pub struct Query<T>(pub T);
+
+impl<T> FromRequestParts<App> for Query<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let axum::extract::Query(value) = axum::extract::Query::<T>::from_request_parts(parts, app)
+            .await
+            .map_err(|e| Error::field("query", std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string)))?;
+        value.validate().map_err(|report| prefixed(invalid(&report)))?;
+        Ok(Self(value))
+    }
+}
+
+fn prefixed(error: Error) -> Error {
+    match error {
+        Error::Invalid(fields) => Error::Invalid(fields.into_iter().map(|f| FieldError { field: format!("query.{}", f.field), ..f }).collect()),
+        other => other,
+    }
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which page of a list: `?limit=&cursor=`.
+#[derive(Debug, Clone)]
+pub struct Paging(pub PageRequest);
+
+impl FromRequestParts<App> for Paging {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let axum::extract::Query(raw) = axum::extract::Query::<Raw>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Error::field("query", "limit and cursor may appear once each"))?;
+        PageRequest::parse(raw.limit.as_deref(), raw.cursor.as_deref()).map(Self)
+    }
+}
+
+/// The path's `{id}`; text that is no such id is 404.
+#[derive(Debug, Clone, Copy)]
+pub struct Id<T>(pub T);
+
+impl<T: std::str::FromStr + Send> FromRequestParts<App> for Id<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        path_id(parts, app, "id").await.map(Self)
+    }
+}

@@ -1,0 +1,5 @@
+//! What the outside offers, as traits with their real clients. Domain code sees the traits alone.
+
+pub mod queue;
+pub mod secrets;
+pub mod web;

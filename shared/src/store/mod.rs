@@ -1,0 +1,19 @@
+//! The table: keys, entities, reads, and `Tx`, the one way to write what a person caused.
+
+pub mod access;
+pub mod cost;
+pub mod db;
+pub mod entity;
+pub mod expr;
+pub mod keys;
+pub mod page;
+pub mod record;
+pub mod tx;
+mod wire;
+
+pub use db::{Db, Outcome};
+pub use entity::{Doc, Entity};
+pub use expr::{Cond, Update};
+pub use keys::Key;
+pub use page::{Page, PageRequest};
+pub use tx::Tx;

@@ -1,0 +1,48 @@
+# The verbs that people use. `make` lists them; what they do is in infra/local/*.py.
+
+PYTHON ?= python3
+STAGE  ?= default
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+export CAMARAD_TOOLS := $(CURDIR)/.tools
+export SAM_CLI_TELEMETRY := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test proof bench check fix build deploy clean
+
+help: ## this list
+	@echo "Camarad. On a fresh machine, start with: make demo"; echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## check the machine, put the tools into .tools (a second run only looks)
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3 is missing: install python3 (3.10 or newer) with the system's package manager."; exit 1; }
+	@$(PYTHON) infra/local/tools.py
+
+demo: setup ## play the main job on a local stack: sign in, ask an agent, see what it cost
+	@$(PYTHON) infra/local/demo.py
+
+dev: setup ## run the local stack and reload functions as they change
+	@$(PYTHON) infra/local/stack.py dev
+
+test: setup ## run all tests
+	@cd tests/peers/oidc && npm test --silent
+	@cargo build --workspace && cargo test --workspace
+
+proof: setup ## run the long proofs too: more seeds, more parallel calls, kills
+	@cargo build --workspace && cargo test --workspace -- --include-ignored
+
+check: setup ## format, lints, licences, template, routes
+	@$(PYTHON) infra/local/check.py
+
+fix: ## format the code and write again what is generated
+	@cargo fmt --all && $(PYTHON) infra/local/router.py
+
+build: setup ## build what is deployed (release, arm64)
+	@sam build
+
+deploy: build ## deploy to AWS: make deploy, make deploy STAGE=staging
+	@sam deploy --config-env $(STAGE)
+
+clean: ## stop the local stack, delete its data and the built files; .tools stays
+	@$(PYTHON) infra/local/stack.py down
+	@rm -rf .local .aws-sam && cargo clean

@@ -58,7 +58,7 @@ pub async fn admit<P: Grant>(parts: &Parts, app: &App, workspace: WorkspaceId, e
         live(read.read::<Session>(&session)?, now)?;
     }
     let member = read.read::<MemberRow>(&member)?.ok_or(Error::NotFound)?;
-    let workspace = read.read::<Workspace>(&meta)?.ok_or(Error::NotFound)?;
+    let workspace = read.read::<Workspace>(&meta)?.filter(Workspace::is_live).ok_or(Error::NotFound)?;
     if !member.role.may(P::PERMISSION) {
         return Err(Error::Forbidden("your role in this workspace does not allow this"));
     }

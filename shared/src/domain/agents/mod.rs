@@ -1,5 +1,7 @@
 //! Agents: made from presets, used in conversations.
 
+pub mod presets;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::permissions::Role;
-use super::plans::Pool;
+use super::plans::{Plan, Pool};
 use crate::ids::{UserId, WorkspaceId};
-use crate::store::keys::{self, Key};
 use crate::store::Entity;
+use crate::store::keys::{self, Key};
 
 /// What a workspace is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -36,8 +36,8 @@ pub struct Workspace {
     pub kind_of: WorkspaceType,
     /// Who owns and, on a shared pool, pays for it.
     pub owner_id: UserId,
-    /// Whose cbT its calls spend; the owner's plan decides.
-    pub pool: Pool,
+    /// The owner's plan, copied here when the workspace is made, so that one batch read knows pool and limits.
+    pub plan: Plan,
     /// Agents in it; changes only in the transaction that creates or deletes one.
     pub agents: u32,
     /// Agents in it that are active; likewise.
@@ -48,12 +48,25 @@ pub struct Workspace {
     pub updated_at: Timestamp,
     /// Grows by one with every change.
     pub version: u64,
+    /// When it was deleted. The item stays as a tombstone until everything in it is gone; nobody sees it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl Workspace {
+    /// Whether it is there for its members.
+    pub fn is_live(&self) -> bool {
+        self.deleted_at.is_none()
+    }
+
+    /// Whose cbT its calls spend: the owner's plan decides.
+    pub fn pool(&self) -> Pool {
+        self.plan.pool()
+    }
+
     /// Whose ledger pays for a call of `user` here.
     pub fn payer(&self, user: UserId) -> UserId {
-        match self.pool {
+        match self.pool() {
             Pool::Own => user,
             Pool::Shared => self.owner_id,
         }

@@ -13,6 +13,7 @@ import csv
 import json
 import pathlib
 import sys
+from http import HTTPStatus
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN = "        # ---- routes: written by infra/api.py from routes.tsv, do not edit by hand\n"
@@ -24,15 +25,15 @@ PREFLIGHT = "meta"
 
 # What API Gateway answers by itself: its name of the case, status (None: keep its own), code as in error.rs, sentence.
 GATEWAY_RESPONSES = [
-    ("DEFAULT_4XX", None, "refused", "The request was refused."),
-    ("DEFAULT_5XX", None, "internal", "An unexpected error occurred."),
-    ("INTEGRATION_FAILURE", 503, "unavailable", "The service is busy, try again."),
-    ("INTEGRATION_TIMEOUT", 504, "timeout", "The request took too long."),
+    ("DEFAULT_4XX", None, "refused", "the request was refused"),
+    ("DEFAULT_5XX", None, "internal", "an unexpected error occurred"),
+    ("INTEGRATION_FAILURE", 503, "unavailable", "the service is busy, try again"),
+    ("INTEGRATION_TIMEOUT", 504, "timeout", "the request took too long"),
     # Its words for "no such path or method"; it has nothing to do with tokens here.
-    ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found", "There is no such resource."),
-    ("REQUEST_TOO_LARGE", 413, "payload_too_large", "The body is too large."),
-    ("THROTTLED", 429, "rate_limited", "Too many requests."),
-    ("WAF_FILTERED", 403, "forbidden", "The request was blocked."),
+    ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found", "there is no such resource"),
+    ("REQUEST_TOO_LARGE", 413, "payload_too_large", "the body is too large"),
+    ("THROTTLED", 429, "rate_limited", "too many requests"),
+    ("WAF_FILTERED", 403, "forbidden", "the request was blocked"),
 ]
 
 # Echoing any origin is harmless here: these bodies hold nothing secret, and without the headers a browser would hide
@@ -71,18 +72,23 @@ def operation(method, function, stream):
 
 
 def gateway_responses():
+    """Problems in the shape of problem.rs. API Gateway knows the status of the two defaults only when it answers."""
     out = "        x-amazon-apigateway-gateway-responses:\n"
-    for kind, status, code, title in GATEWAY_RESPONSES:
-        problem = {"type": f"/problems/{code}", "title": title, "code": code}
-        if status:
-            problem["status"] = status
-        body = json.dumps(problem)[:-1] + ', "requestId": "$context.requestId"}'
-        headers = ", ".join(f'gatewayresponse.header.{name}: "{value}"' for name, value in GATEWAY_HEADERS.items())
+    headers = ", ".join(f'gatewayresponse.header.{name}: "{value}"' for name, value in GATEWAY_HEADERS.items())
+    for kind, status, code, detail in GATEWAY_RESPONSES:
+        problem = {
+            "type": f"urn:camarad:problem:{code}",
+            "code": code,
+            "title": HTTPStatus(status).phrase if status else "Error",
+            "status": status or (400 if kind == "DEFAULT_4XX" else 500),
+            "detail": detail,
+            "requestId": "$context.requestId",
+        }
         out += f"          {kind}:\n"
         if status:
             out += f'            statusCode: "{status}"\n'
         out += f"            responseParameters: {{{headers}}}\n"
-        out += f"            responseTemplates: {{application/json: '{body}'}}\n"
+        out += f"            responseTemplates: {{application/json: '{json.dumps(problem)}'}}\n"
     return out
 
 

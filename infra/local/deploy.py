@@ -13,53 +13,35 @@ What is deployed is the template itself but for three things: a function's code 
 Nothing is done when the stack exists and neither template, parameters nor code have changed.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import json
 import os
-import pathlib
 import platform
-import shutil
 import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import samtools  # noqa: E402
+from samtools import ROOT, fail  # noqa: E402
+
 PLACEHOLDER = b'#!/bin/sh\necho "This function runs in cargo lambda watch: start it with make dev." >&2\nexit 1\n'
 ALIVE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 
-def fail(message):
-    sys.exit(f"deploy: {message}")
-
-
-def find_sam():
-    """The SAM CLI of this repository, else the one on PATH."""
-    own = ROOT / ".tools" / "bin" / "sam"
-    sam = str(own) if own.exists() else shutil.which("sam")
-    return sam or fail("the SAM CLI is missing: `make setup` installs it")
-
-
-def use_sams_python(sam):
-    """Goes on with the SAM CLI's own Python, which has the YAML reader for templates and the AWS client."""
-    try:
-        import samcli  # noqa: F401
-    except ImportError:
-        if os.environ.get("CAMARAD_DEPLOY_REEXEC"):
-            fail(f"{sam} does not lead to a Python that has samcli")
-        lines = pathlib.Path(sam).resolve().read_text(encoding="utf-8", errors="replace").splitlines()
-        python = lines[0].removeprefix("#!").strip().split(" ")[0]
-        if not os.path.exists(python):
-            python = str(pathlib.Path(sam).resolve().parent / "python3")
-        os.execve(python, [python, __file__, *sys.argv[1:]], {**os.environ, "CAMARAD_DEPLOY_REEXEC": "1"})
-
-
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--endpoint", required=True, help="address of the local AWS services")
     parser.add_argument("--mode", required=True, choices=["native", "proxy"])
     parser.add_argument("--stack", default="camarad-local", help="name of the stack")
+    parser.add_argument("--account", default="test", help="twelve digits: an account of its own")
+    parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--proxy-url", default="http://127.0.0.1:9000", help="where `cargo lambda watch` listens")
     parser.add_argument("--functions-endpoint", help="the endpoint as functions see it, if that is another")
     parser.add_argument("--bin-dir", default=str(ROOT / "target" / "debug"), help="where the binaries are")
@@ -68,8 +50,9 @@ def arguments():
     parser.add_argument("--force", action="store_true", help="deploy even if nothing has changed")
     parser.add_argument("parameters", nargs="*", metavar="Key=Value", help="parameters of the template")
     args = parser.parse_args()
-    args.dir = pathlib.Path(args.dir) if args.dir else ROOT / ".local" / "deploy" / args.stack
-    args.out = pathlib.Path(args.out) if args.out else args.dir / "outputs.json"
+    args.endpoint = args.endpoint.rstrip("/")
+    args.dir = Path(args.dir) if args.dir else ROOT / ".local" / "deploy" / args.stack
+    args.out = Path(args.out) if args.out else args.dir / "outputs.json"
     for item in args.parameters:
         if "=" not in item:
             fail(f"a parameter is Key=Value, not {item!r}")
@@ -78,23 +61,23 @@ def arguments():
     return args
 
 
-def code(mode, binary, args):
+def code(binary: str, args: argparse.Namespace) -> bytes:
     """The bytes of a function's `bootstrap`."""
-    if mode == "proxy":
+    if args.mode == "proxy":
         return PLACEHOLDER
-    source = pathlib.Path(args.bin_dir) / binary
+    source = Path(args.bin_dir) / binary
     if not source.exists():
         fail(f"{source} is missing: run `cargo build --workspace`")
     # Debug information is nine tenths of a dev binary, and the services unpack every byte of it.
     stripped = args.dir / "stripped" / binary
     if not stripped.exists() or stripped.stat().st_mtime_ns != source.stat().st_mtime_ns:
         stripped.parent.mkdir(parents=True, exist_ok=True)
-        # -p keeps the time of the source, which is what the comparison above looks at.
-        subprocess.run(["strip", "-p", "-o", str(stripped), str(source)], check=True)
+        subprocess.run(["strip", "-o", str(stripped), str(source)], check=True)
+        os.utime(stripped, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
     return stripped.read_bytes()
 
 
-def pack(path, content):
+def pack(path: Path, content: bytes) -> None:
     """Writes a zip that is the same bytes for the same content."""
     info = zipfile.ZipInfo("bootstrap", date_time=(2020, 1, 1, 0, 0, 0))
     info.external_attr = 0o755 << 16
@@ -104,17 +87,15 @@ def pack(path, content):
         archive.writestr(info, content)
 
 
-def local_variant(args):
+def local_variant(args: argparse.Namespace) -> Tuple[Dict[str, Any], str, Dict[str, str]]:
     """The template to deploy, the id of its API, and a digest of every function's code."""
-    from samcli.yamlhelper import yaml_parse
-
-    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    template = samtools.read_template()
     template["Globals"]["Function"].pop("CodeUri", None)
     digests = {}
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             binary = resource.pop("Metadata")["BuildProperties"]["Binary"]
-            content = code(args.mode, binary, args)
+            content = code(binary, args)
             digests[binary] = hashlib.sha256(content).hexdigest()
             archive = args.dir / "code" / f"{binary}-{digests[binary][:16]}.zip"
             if not archive.exists():
@@ -133,7 +114,8 @@ def local_variant(args):
     return template, api_id, digests
 
 
-def parameters(args, api_id):
+def parameters(args: argparse.Namespace, api_id: str) -> Dict[str, str]:
+    """The template's parameters: what suits this machine, under what the command line says."""
     given = dict(item.split("=", 1) for item in args.parameters)
     values = {
         "Stage": "local",
@@ -145,18 +127,28 @@ def parameters(args, api_id):
     return values
 
 
-def path_style(endpoint, api_id, stage):
+def path_style(endpoint: str, api_id: str, stage: str) -> str:
     """The API's address without a host name that would have to be resolved."""
     return f"{endpoint}/restapis/{api_id}/{stage}/_user_request_"
 
 
-def client(service, args):
+def use_local_account(args: argparse.Namespace) -> None:
+    """Nothing of a real account that the shell may know gets near this."""
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+        del os.environ[name]
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    # The local services take any account's twelve digits as its root's key; "test" is the root of the first account.
+    keys = {"AWS_ACCESS_KEY_ID": args.account, "AWS_SECRET_ACCESS_KEY": "test"}
+    os.environ.update({**nowhere, **keys, "AWS_DEFAULT_REGION": args.region, "AWS_EC2_METADATA_DISABLED": "true"})
+
+
+def client(service: str, args: argparse.Namespace) -> Any:
     import boto3
 
     return boto3.client(service, endpoint_url=args.endpoint)
 
 
-def stack_of(args):
+def stack_of(args: argparse.Namespace) -> Optional[Dict[str, Any]]:
     """The stack as CloudFormation describes it, if there is one."""
     import botocore.exceptions
 
@@ -170,10 +162,10 @@ def stack_of(args):
         fail(f"nothing answers at {args.endpoint}: is the local stack running?")
 
 
-def sam_deploy(sam, args, template_file, api_id, values):
+def sam_deploy(args: argparse.Namespace, template_file: Path, api_id: str, values: Dict[str, str]) -> None:
     bucket = f"{args.stack}-code"
     client("s3", args).create_bucket(Bucket=bucket)
-    command = [sam, "deploy", "--template-file", str(template_file), "--stack-name", args.stack]
+    command = [samtools.find_sam(), "deploy", "--template-file", str(template_file), "--stack-name", args.stack]
     command += ["--s3-bucket", bucket, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
     command += ["--no-fail-on-empty-changeset"]
     # The services give an API the id that this tag names, so that its address can be a parameter of its own functions.
@@ -191,29 +183,26 @@ def sam_deploy(sam, args, template_file, api_id, values):
         fail(f"`sam deploy` failed; all of it is in {args.dir / 'sam.log'}")
 
 
-def write_outputs(args, stack, api_id, values):
+def write_outputs(args: argparse.Namespace, stack: Dict[str, Any], values: Dict[str, str]) -> None:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     host = args.endpoint.split("://", 1)[1]
     port = host.rsplit(":", 1)[1] if ":" in host else "80"
     outputs["Endpoint"] = args.endpoint
+    outputs["Account"] = args.account
+    outputs["Region"] = args.region
     outputs["StackName"] = args.stack
     outputs["Stage"] = values["Stage"]
-    # Three ways to the deployed API: without DNS, by the host that the services expect, and that host alone.
-    outputs["DeployedUrl"] = path_style(args.endpoint, api_id, values["Stage"])
-    outputs["DeployedHost"] = f"{api_id}.execute-api.{os.environ.get('MINISTACK_HOST', 'localhost')}:{port}"
+    # Two ways to the deployed API: one without DNS, and the host that the services know it by.
+    outputs["DeployedUrl"] = path_style(args.endpoint, outputs["ApiId"], values["Stage"])
+    outputs["DeployedHost"] = f"{outputs['ApiId']}.execute-api.{os.environ.get('MINISTACK_HOST', 'localhost')}:{port}"
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(outputs, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def main():
+def main() -> None:
     args = arguments()
-    args.endpoint = args.endpoint.rstrip("/")
-    sam = find_sam()
-    use_sams_python(sam)
-    # The local services take any account's twelve digits as a key; "test" is the root of the first account.
-    os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
-    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    samtools.use_sams_python()
+    use_local_account(args)
     started = time.monotonic()
     args.dir.mkdir(parents=True, exist_ok=True)
     template, api_id, digests = local_variant(args)
@@ -224,7 +213,7 @@ def main():
     stack = stack_of(args)
     alive = bool(stack) and stack["StackStatus"] in ALIVE
     if alive and not args.force and state_file.exists() and json.loads(state_file.read_text()) == {**state, "stack": stack["StackId"]}:
-        write_outputs(args, stack, api_id, values)
+        write_outputs(args, stack, values)
         print(f"deploy: {args.stack} is up to date")
         return
     if stack and not alive:
@@ -233,12 +222,12 @@ def main():
     template_file = args.dir / "template.yaml"
     template_file.write_text(text, encoding="utf-8")
     state_file.unlink(missing_ok=True)
-    sam_deploy(sam, args, template_file, api_id, values)
+    sam_deploy(args, template_file, api_id, values)
     stack = stack_of(args)
     if not stack or stack["StackStatus"] not in ALIVE:
         fail(f"the stack is {stack['StackStatus'] if stack else 'missing'} after `sam deploy`; see {args.dir / 'sam.log'}")
     state_file.write_text(json.dumps({**state, "stack": stack["StackId"]}), encoding="utf-8")
-    write_outputs(args, stack, api_id, values)
+    write_outputs(args, stack, values)
     print(f"deploy: {args.stack} deployed ({args.mode}) in {time.monotonic() - started:.1f} s")
 
 

@@ -1,11 +1,22 @@
-//! Sessions: one per sign-in, thirty days, with a refresh token that changes at each use.
+//! Sessions: one per sign-in, thirty days, with a refresh token that changes at each use (`refresh`).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::refresh::RefreshToken;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
+use crate::store::record::{Action, Scope};
+use crate::store::{Cond, Update};
+
+/// How long a session lasts, whatever is done with it.
+pub const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// One sign-in on one device, and the family of its refresh tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,8 +30,17 @@ pub struct Session {
     pub authenticated_at: Timestamp,
     /// The provider that said so.
     pub provider: String,
+    /// SHA-256 of what all refresh tokens of this session have in common: tells a token that was one of them from
+    /// a made-up one.
+    pub family_hash: String,
     /// SHA-256 of the live refresh token.
     pub refresh_hash: String,
+    /// SHA-256 of the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_hash: Option<String>,
+    /// With the token before, gives the live one; nothing by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
     /// Counts rotations.
     pub generation: u64,
     /// When the refresh token changed last.
@@ -39,6 +59,38 @@ pub struct Session {
 }
 
 impl Session {
+    /// A new session of `user`, who has just proved who they are to `provider`, with its first refresh token. Nothing
+    /// is written yet.
+    ///
+    /// # Errors
+    /// `Internal` when the clock is at the end of time.
+    pub fn start(
+        user: UserId,
+        provider: &str,
+        context: &Context,
+        clock: &dyn Clock,
+    ) -> Result<(Self, RefreshToken)> {
+        let id = SessionId::new(clock);
+        let token = RefreshToken::first(user, id);
+        let session = Self {
+            id,
+            user_id: user,
+            authenticated_at: context.now,
+            provider: provider.to_owned(),
+            family_hash: token.family_hash(),
+            refresh_hash: token.hash(),
+            previous_hash: None,
+            salt: None,
+            generation: 0,
+            rotated_at: context.now,
+            expires_at: context.now.checked_add(SESSION_LIFE).map_err(Error::internal)?,
+            revoked_at: None,
+            ip: context.ip.clone(),
+            user_agent: context.user_agent.clone(),
+        };
+        Ok((session, token))
+    }
+
     /// Whether it may be used at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
@@ -54,3 +106,65 @@ impl Entity for Session {
         Some(self.expires_at.as_second())
     }
 }
+
+/// A session as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// Its id.
+    pub id: SessionId,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// The provider that the person signed in with.
+    pub provider: String,
+    /// When the person proved who they are.
+    #[schema(value_type = String, format = DateTime)]
+    pub authenticated_at: Timestamp,
+}
+
+impl From<&Session> for SessionView {
+    fn from(session: &Session) -> Self {
+        Self {
+            id: session.id,
+            // A session begins with the proof; a later step-up moves only the proof, and the session's end tells.
+            created_at: session.expires_at.checked_sub(SESSION_LIFE).unwrap_or(session.authenticated_at),
+            expires_at: session.expires_at,
+            provider: session.provider.clone(),
+            authenticated_at: session.authenticated_at,
+        }
+    }
+}
+
+/// Ends a session before its time, with every token of its family, and records why. A session that has ended already
+/// stays as it is, and nothing is recorded twice.
+///
+/// # Errors
+/// `Unavailable` when the table does not answer.
+pub async fn revoke(
+    app: &App,
+    cause: &Context,
+    (user, session): (UserId, SessionId),
+    action: Action,
+    reason: &str,
+) -> Result<()> {
+    let ended = || Error::Conflict { code: ENDED, detail: "the session has ended already".into() };
+    let update = Update::of(keys::session(user, session))
+        .set("revokedAt", cause.now)?
+        .when(Cond::item_exists().and(Cond::absent("revokedAt")));
+    let done = app
+        .tx(cause)
+        .update(update, ended)
+        .audit(action, Scope::Account(user), session, json!({ "reason": reason }))?
+        .run()
+        .await;
+    match done {
+        Err(Error::Conflict { code: ENDED, .. }) => Ok(()),
+        other => other,
+    }
+}
+
+const ENDED: &str = "session_ended";

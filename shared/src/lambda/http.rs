@@ -53,7 +53,7 @@ fn is_streaming(request: &LambdaRequest, streams: fn(&Method, &str) -> bool) -> 
 }
 
 /// axum's router as a service of Lambda's requests.
-fn lambda_service(
+pub fn lambda_service(
     router: Router,
 ) -> impl Service<lambda_http::Request, Response = http::Response<Body>, Error = Infallible, Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send> + Clone + Send {
     tower::service_fn(move |request: lambda_http::Request| {

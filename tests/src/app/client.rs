@@ -1,0 +1,179 @@
+//! A caller of the API: builds API Gateway REST events, and reads answers.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use camarad::lambda::http::lambda_service;
+use futures_util::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+/// Somebody who calls the API.
+#[derive(Clone)]
+pub struct Client {
+    service: Router,
+    /// The access token, for a signed-in person.
+    pub token: Option<String>,
+    /// The person's id, for a signed-in person.
+    pub user: Option<camarad::ids::UserId>,
+    headers: HashMap<String, String>,
+    ip: String,
+}
+
+/// An answer whose body has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body.
+    pub body: String,
+}
+
+impl Client {
+    pub(super) fn new(service: Router, token: Option<String>) -> Self {
+        Self { service, token, user: None, headers: HashMap::new(), ip: "203.0.113.7".into() }
+    }
+
+    /// The same caller, sending one more header.
+    pub fn header(&self, name: &str, value: &str) -> Self {
+        let mut with = self.clone();
+        with.headers.insert(name.into(), value.into());
+        with
+    }
+
+    /// The same caller with an Idempotency-Key.
+    pub fn once(&self, key: &str) -> Self {
+        self.header("Idempotency-Key", key)
+    }
+
+    /// The same caller with another access token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    /// GET
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None).await
+    }
+
+    /// POST with a JSON body.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(body.to_string())).await
+    }
+
+    /// PATCH with a JSON body.
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send("PATCH", path, Some(body.to_string())).await
+    }
+
+    /// DELETE
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, None).await
+    }
+
+    /// Any request; a body is sent as application/json unless a header says otherwise.
+    pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
+        let (status, headers, mut stream) = self.open(method, path, body).await;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk.expect("the body ends well"));
+        }
+        Answer { status, headers, body: String::from_utf8(bytes).expect("UTF-8") }
+    }
+
+    /// Any request, with the answer's body as it arrives.
+    pub async fn open(&self, method: &str, path: &str, body: Option<String>) -> (u16, http::HeaderMap, ByteStream) {
+        let event = self.event(method, path, body.as_deref());
+        let request = lambda_http::request::from_str(&event.to_string()).expect("a REST event");
+        let response: http::Response<Body> = lambda_service(self.service.clone()).oneshot(request).await.expect("infallible");
+        let (parts, body) = response.into_parts();
+        (parts.status.as_u16(), parts.headers, Box::pin(body.into_data_stream()))
+    }
+
+    /// The API Gateway REST (v1) event of a request.
+    pub fn event(&self, method: &str, path: &str, body: Option<&str>) -> Value {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut headers = self.headers.clone();
+        headers.insert("Host".into(), "api.camarad.test".into());
+        if let Some(token) = &self.token {
+            headers.entry("Authorization".into()).or_insert_with(|| format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            headers.entry("Content-Type".into()).or_insert_with(|| "application/json".into());
+        }
+        let mut multi: HashMap<String, Vec<String>> = HashMap::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            multi.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        let single: HashMap<_, _> = multi.iter().map(|(n, v)| (n.clone(), v.last().cloned())).collect();
+        let many: HashMap<_, _> = headers.iter().map(|(n, v)| (n.clone(), vec![v.clone()])).collect();
+        json!({
+            "resource": "/{proxy+}", "path": path, "httpMethod": method,
+            "headers": headers, "multiValueHeaders": many,
+            "queryStringParameters": single, "multiValueQueryStringParameters": multi,
+            "pathParameters": null, "stageVariables": null,
+            "requestContext": {
+                "resourceId": "r", "resourcePath": "/{proxy+}", "httpMethod": method, "path": path,
+                "accountId": "123456789012", "apiId": "api", "stage": "test", "protocol": "HTTP/1.1",
+                "requestId": format!("req-{}", camarad::random::below(u64::MAX)),
+                "identity": {"sourceIp": self.ip, "userAgent": "tests"},
+            },
+            "body": body, "isBase64Encoded": false,
+        })
+    }
+}
+
+/// A body as it arrives.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, axum::Error>> + Send>>;
+
+impl Answer {
+    /// The body as JSON, after the status was found to be `status`.
+    #[track_caller]
+    pub fn json(&self, status: u16) -> Value {
+        self.read(status)
+    }
+
+    /// The body as a type, after the status was found to be `status`.
+    #[track_caller]
+    pub fn read<T: DeserializeOwned>(&self, status: u16) -> T {
+        assert_eq!(self.status, status, "{}", self.body);
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// Checks the status and that the body is empty.
+    #[track_caller]
+    pub fn assert_empty(&self, status: u16) {
+        assert_eq!((self.status, self.body.as_str()), (status, ""));
+    }
+
+    /// Checks that this is the problem `code` with this status, and answers it.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) -> Value {
+        let problem: Value = self.json(status);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["type"], format!("urn:camarad:problem:{code}"));
+        assert_eq!(problem["status"], status);
+        assert!(problem["requestId"].as_str().is_some_and(|id| !id.is_empty()), "{problem}");
+        problem
+    }
+
+    /// Checks that this is a 422 that names `field`.
+    #[track_caller]
+    pub fn assert_invalid(&self, field: &str) {
+        let problem = self.assert_problem(422, "invalid");
+        let fields: Vec<_> = problem["errors"].as_array().into_iter().flatten().map(|e| e["field"].as_str().unwrap_or_default()).collect();
+        assert!(fields.contains(&field), "{problem}");
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+}

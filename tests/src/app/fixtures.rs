@@ -1,0 +1,69 @@
+//! People that are there already: written as sign-up writes them.
+
+use camarad::context::Context;
+use camarad::domain::auth::sessions::Session;
+use camarad::domain::plans::{Plan, TRIAL_DAYS};
+use camarad::domain::users::{Account, SubscriptionStatus, User};
+use camarad::ids::{SessionId, UserId};
+use jiff::SignedDuration;
+
+use super::{Client, TestApp};
+
+impl TestApp {
+    /// A person with a fresh account on the trial of `plan`, signed in.
+    pub async fn sign_up(&self, email: &str, plan: Plan) -> Client {
+        let clock = self.app.clock();
+        let now = clock.now();
+        let context = Context::system("fixture", now);
+        let user = User {
+            id: UserId::new(clock),
+            email: email.to_lowercase(),
+            name: email.split('@').next().unwrap_or(email).to_owned(),
+            avatar_url: None,
+            locale: "en".into(),
+            timezone: "UTC".into(),
+            last_login_at: now,
+            onboarding_completed_at: None,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        let account = Account {
+            user_id: user.id,
+            plan,
+            status: SubscriptionStatus::Trialing,
+            trial_ends_at: now + SignedDuration::from_hours(24 * TRIAL_DAYS),
+            workspaces: 0,
+            agents: 0,
+            created_at: now,
+        };
+        let tx = self.app.tx(&context);
+        tx.create(&user).and_then(|tx| tx.create(&account)).expect("items").run().await.expect("the person is new");
+        self.sign_in(user.id).await
+    }
+
+    /// Another session of a person.
+    pub async fn sign_in(&self, user: UserId) -> Client {
+        let clock = self.app.clock();
+        let now = clock.now();
+        let session = Session {
+            id: SessionId::new(clock),
+            user_id: user,
+            authenticated_at: now,
+            provider: "fixture".into(),
+            refresh_hash: "none".into(),
+            generation: 0,
+            rotated_at: now,
+            expires_at: now + SignedDuration::from_hours(24 * 30),
+            revoked_at: None,
+            ip: None,
+            user_agent: None,
+        };
+        self.app.db().put(&session, None).await.expect("the session is written");
+        let secrets = self.app.secrets().expect("secrets");
+        let token = self.app.tokens().sign(secrets, user, session.id, now, now).await.expect("a token");
+        let mut client = self.anonymous().with_token(&token);
+        client.user = Some(user);
+        client
+    }
+}

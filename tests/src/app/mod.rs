@@ -1,0 +1,170 @@
+//! `TestApp`: Camarad in the test's own process over the real local services. Requests are API Gateway REST events
+//! that go through the same edge, routers and domain as in Lambda; the table, queues and secrets are MiniStack's.
+//!
+//! ```ignore
+//! #[tokio::test]
+//! async fn a_member_cannot_create_agents() {
+//!     let t = TestApp::new().await;                 // a table, queue and secrets of its own
+//!     let ann = t.sign_up("ann@example.com", Plan::Business).await;
+//!     let ws = ann.post("/api/workspaces", json!({"name": "Home", "type": "personal"})).await.json(201);
+//!     let before = t.snapshot().await;
+//!     ann.post("/api/workspaces/nope/agents", json!({})).await.assert_problem(404, "not_found");
+//!     assert_eq!(before, t.snapshot().await);       // no items, no audit, no events
+//! }
+//! ```
+
+mod client;
+mod fixtures;
+pub mod routers;
+pub mod stack;
+pub mod template;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use axum::Router;
+use camarad::app::{App, Builder};
+use camarad::clock::{Clock, ManualClock, SystemClock};
+use camarad::config::{Config, ProviderConfig};
+use camarad::http::edge;
+use camarad::ports::queue::Sqs;
+use camarad::ports::secrets::SecretsManager;
+use camarad::store::Db;
+
+pub use client::{Answer, Client};
+
+use crate::peers::ai::AiPeer;
+
+/// Where the API of a test is said to be; also the issuer of its access tokens.
+pub const PUBLIC_URL: &str = "https://api.camarad.test";
+/// The frontend's origin in tests.
+pub const ORIGIN: &str = "https://app.camarad.test";
+/// An operator's address in tests.
+pub const OPERATOR: &str = "operator@camarad.test";
+
+/// What a test starts besides the table.
+#[derive(Default)]
+pub struct Setup {
+    /// An AI provider.
+    pub ai: Option<AiPeer>,
+    /// Identity providers.
+    pub providers: Vec<ProviderConfig>,
+    /// Their client secrets: a JSON object by provider id.
+    pub provider_secrets: serde_json::Value,
+}
+
+/// One deployment of Camarad, for one test.
+pub struct TestApp {
+    /// What the functions hold.
+    pub app: App,
+    /// The clock that everything in it reads; it starts at the real time and stands still until moved.
+    pub clock: Arc<ManualClock>,
+    /// The AI provider, if one was asked for.
+    pub ai: Option<AiPeer>,
+    /// DynamoDB's client in this test's account.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// SQS's client in this test's account.
+    pub sqs: aws_sdk_sqs::Client,
+    service: Router,
+}
+
+macro_rules! client {
+    ($service:ident, $account:expr) => {
+        $service::Client::from_conf(
+            $service::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("eu-central-1"))
+                .endpoint_url(&stack::stack().endpoint)
+                .credentials_provider(Credentials::new($account, "secret", None, None, "tests"))
+                .build(),
+        )
+    };
+}
+
+impl TestApp {
+    /// With the table, queue and secrets alone.
+    pub async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// With an AI provider.
+    pub async fn with_ai() -> Self {
+        let ai = AiPeer::start().await.expect("the AI peer starts");
+        Self::with(Setup { ai: Some(ai), ..Setup::default() }).await
+    }
+
+    /// With whatever `setup` names.
+    pub async fn with(setup: Setup) -> Self {
+        let account = stack::fresh_account();
+        let dynamodb = client!(aws_sdk_dynamodb, &account);
+        let sqs = client!(aws_sdk_sqs, &account);
+        let secrets = client!(aws_sdk_secretsmanager, &account);
+        template::create_table(&dynamodb, "camarad", true).await;
+        let queue = sqs.create_queue().queue_name("metering").send().await.expect("the queue is created");
+        put_secrets(&secrets, &setup).await;
+
+        let config = Config {
+            stage: "test".into(),
+            table: "camarad".into(),
+            public_url: PUBLIC_URL.into(),
+            frontend_origins: vec![ORIGIN.into()],
+            operators: vec![OPERATOR.into()],
+            providers: setup.providers,
+            signing_keys_secret: Some("signing-keys".into()),
+            auth_secrets_secret: Some("auth-secrets".into()),
+            ai_providers_secret: Some("ai-providers".into()),
+            metering_queue_url: queue.queue_url,
+        };
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let app = Builder::new(config, Db::new(dynamodb.clone(), "camarad"), clock.clone())
+            .secrets(Arc::new(SecretsManager::new(secrets)))
+            .queue(Arc::new(Sqs::new(sqs.clone())))
+            .web(camarad::ports::web::client().expect("an HTTP client"))
+            .build();
+        let service = edge::service(routers::all(), app.clone(), edge::STREAMING);
+        Self { app, clock, ai: setup.ai, dynamodb, sqs, service }
+    }
+
+    /// Somebody who has not signed in.
+    pub fn anonymous(&self) -> Client {
+        Client::new(self.service.clone(), None)
+    }
+
+    /// The AI provider.
+    pub fn ai(&self) -> &AiPeer {
+        self.ai.as_ref().expect("TestApp::with_ai")
+    }
+
+    /// Every item of the table but rate counters, as text: two snapshots are equal when nothing was changed.
+    pub async fn snapshot(&self) -> Vec<String> {
+        let mut pages = self.dynamodb.scan().table_name("camarad").consistent_read(true).into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.expect("the table answers");
+            if !item["PK"].as_s().expect("a key").starts_with("RATE#") {
+                let sorted: std::collections::BTreeMap<_, _> = item.into_iter().collect();
+                items.push(format!("{sorted:?}"));
+            }
+        }
+        items.sort();
+        items
+    }
+}
+
+async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
+    let base = setup.ai.as_ref().map_or_else(|| "http://127.0.0.1:9".to_owned(), AiPeer::base_url);
+    let all = [
+        ("signing-keys", serde_json::json!({"version": 1, "seed": "a seed of tests, which is long enough to be taken as one"})),
+        ("auth-secrets", setup.provider_secrets.clone()),
+        (
+            "ai-providers",
+            serde_json::json!({
+                "openai": {"baseUrl": format!("{base}/v1"), "apiKey": "local"},
+                "anthropic": {"baseUrl": base, "apiKey": "local"},
+            }),
+        ),
+    ];
+    for (name, value) in all {
+        secrets.create_secret().name(name).secret_string(value.to_string()).send().await.expect("the secret is created");
+    }
+}

@@ -1,0 +1,14 @@
+//! The routers of all HTTP functions, by function. Together they are the API.
+
+use camarad::app::App;
+use utoipa_axum::router::OpenApiRouter;
+
+/// Each function with its routes.
+pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
+    vec![]
+}
+
+/// All routes.
+pub fn all() -> OpenApiRouter<App> {
+    by_function().into_iter().fold(OpenApiRouter::new(), |all, (_, router)| all.merge(router))
+}

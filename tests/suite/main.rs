@@ -1,0 +1,5 @@
+//! The story of the product, told as tests. One binary, so that everything is linked once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
+mod edge;

@@ -4,7 +4,7 @@ use camarad::context::Context;
 use camarad::domain::auth::sessions::Session;
 use camarad::domain::plans::{Plan, TRIAL_DAYS};
 use camarad::domain::users::{Account, SubscriptionStatus, User};
-use camarad::ids::{SessionId, UserId};
+use camarad::ids::UserId;
 use jiff::SignedDuration;
 
 use super::{Client, TestApp};
@@ -46,19 +46,8 @@ impl TestApp {
     pub async fn sign_in(&self, user: UserId) -> Client {
         let clock = self.app.clock();
         let now = clock.now();
-        let session = Session {
-            id: SessionId::new(clock),
-            user_id: user,
-            authenticated_at: now,
-            provider: "fixture".into(),
-            refresh_hash: "none".into(),
-            generation: 0,
-            rotated_at: now,
-            expires_at: now + SignedDuration::from_hours(24 * 30),
-            revoked_at: None,
-            ip: None,
-            user_agent: None,
-        };
+        let context = Context::system("fixture", now);
+        let (session, _) = Session::start(user, "fixture", &context, clock).expect("a session");
         self.app.db().put(&session, None).await.expect("the session is written");
         let secrets = self.app.secrets().expect("secrets");
         let token = self.app.tokens().sign(secrets, user, session.id, now, now).await.expect("a token");

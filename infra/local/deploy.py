@@ -32,6 +32,7 @@ import samtools  # noqa: E402
 from samtools import ROOT, fail  # noqa: E402
 
 PLACEHOLDER = b'#!/bin/sh\necho "This function runs in cargo lambda watch: start it with make dev." >&2\nexit 1\n'
+REGION = "us-east-1"  # what the local services take a request for that names none
 ALIVE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 
@@ -40,8 +41,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--endpoint", required=True, help="address of the local AWS services")
     parser.add_argument("--mode", required=True, choices=["native", "proxy"])
     parser.add_argument("--stack", default="camarad-local", help="name of the stack")
-    parser.add_argument("--account", default="test", help="twelve digits: an account of its own")
-    parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--proxy-url", default="http://127.0.0.1:9000", help="where `cargo lambda watch` listens")
     parser.add_argument("--functions-endpoint", help="the endpoint as functions see it, if that is another")
     parser.add_argument("--bin-dir", default=str(ROOT / "target" / "debug"), help="where the binaries are")
@@ -132,14 +131,14 @@ def path_style(endpoint: str, api_id: str, stage: str) -> str:
     return f"{endpoint}/restapis/{api_id}/{stage}/_user_request_"
 
 
-def use_local_account(args: argparse.Namespace) -> None:
+def use_local_account() -> None:
     """Nothing of a real account that the shell may know gets near this."""
     for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
         del os.environ[name]
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    # The local services take any account's twelve digits as its root's key; "test" is the root of the first account.
-    keys = {"AWS_ACCESS_KEY_ID": args.account, "AWS_SECRET_ACCESS_KEY": "test"}
-    os.environ.update({**nowhere, **keys, "AWS_DEFAULT_REGION": args.region, "AWS_EC2_METADATA_DISABLED": "true"})
+    # The root of the first account, and the only one whose APIs can be called without a signature.
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    os.environ.update({**nowhere, **keys, "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"})
 
 
 def client(service: str, args: argparse.Namespace) -> Any:
@@ -188,8 +187,7 @@ def write_outputs(args: argparse.Namespace, stack: Dict[str, Any], values: Dict[
     host = args.endpoint.split("://", 1)[1]
     port = host.rsplit(":", 1)[1] if ":" in host else "80"
     outputs["Endpoint"] = args.endpoint
-    outputs["Account"] = args.account
-    outputs["Region"] = args.region
+    outputs["Region"] = REGION
     outputs["StackName"] = args.stack
     outputs["Stage"] = values["Stage"]
     # Two ways to the deployed API: one without DNS, and the host that the services know it by.
@@ -202,7 +200,7 @@ def write_outputs(args: argparse.Namespace, stack: Dict[str, Any], values: Dict[
 def main() -> None:
     args = arguments()
     samtools.use_sams_python()
-    use_local_account(args)
+    use_local_account()
     started = time.monotonic()
     args.dir.mkdir(parents=True, exist_ok=True)
     template, api_id, digests = local_variant(args)

@@ -45,9 +45,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         let bad = |_| format!("{name} {value}: not a number in range\n{USAGE}");
         match name.as_str() {
             "--port" => options.port = value.parse().map_err(bad)?,
-            "--delay-ms" => {
-                options.chunk_delay = Duration::from_millis(value.parse().map_err(bad)?)
-            }
+            "--delay-ms" => options.chunk_delay = Duration::from_millis(value.parse().map_err(bad)?),
             _ => return Err(format!("{name}: unknown\n{USAGE}")),
         }
     }

@@ -20,9 +20,7 @@ pub fn compose(call: &Call) -> String {
         1 => "I have kept our earlier turn in mind.".to_owned(),
         n => format!("I have kept our {n} earlier turns in mind."),
     };
-    format!(
-        "You asked: “{question}” As your {role}, here is how I would go about it. {advice} {context}"
-    )
+    format!("You asked: “{question}” As your {role}, here is how I would go about it. {advice} {context}")
 }
 
 /// Middle parts of the paragraph; the question picks one.

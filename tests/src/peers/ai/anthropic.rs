@@ -22,7 +22,8 @@ pub(crate) fn frames(call: &Call, answer: &Answer, stamp: Stamp) -> Frames {
         });
         last["usage"] = json!({"output_tokens": usage.output});
     }
-    let start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let start =
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
     let delta = |text: &String| {
         event(
             &json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}),
@@ -39,7 +40,9 @@ pub(crate) fn frames(call: &Call, answer: &Answer, stamp: Stamp) -> Frames {
         usage: vec![event(&last)],
         done: vec![event(&json!({"type": "message_stop"}))],
         error: event(&usual_error(529, stamp)),
-        malformed: "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\n\n".into(),
+        malformed:
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\n\n"
+                .into(),
     }
 }
 

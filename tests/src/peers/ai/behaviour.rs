@@ -193,13 +193,9 @@ impl Script {
                 self.usage = usage.or(self.usage);
             }
             Behaviour::StallBeforeHeaders { ms } => self.before_headers = Duration::from_millis(ms),
-            Behaviour::StallAfter { chunks, ms } => {
-                self.stall = Some((chunks, Duration::from_millis(ms)))
-            }
+            Behaviour::StallAfter { chunks, ms } => self.stall = Some((chunks, Duration::from_millis(ms))),
             Behaviour::SplitBytes { n } => self.split = Some(n.max(1)),
-            Behaviour::Slow { chunk_delay_ms } => {
-                self.chunk_delay = Duration::from_millis(chunk_delay_ms)
-            }
+            Behaviour::Slow { chunk_delay_ms } => self.chunk_delay = Duration::from_millis(chunk_delay_ms),
             Behaviour::All { of } => of.into_iter().for_each(|one| self.apply(one)),
             Behaviour::Status {
                 code,
@@ -214,9 +210,7 @@ impl Script {
             }
             Behaviour::CutAfter { chunks } => self.fault = Some(Fault::CutAfter(chunks)),
             Behaviour::CutBeforeUsage => self.fault = Some(Fault::CutBeforeUsage),
-            Behaviour::ErrorEventAfter { chunks } => {
-                self.fault = Some(Fault::ErrorEventAfter(chunks))
-            }
+            Behaviour::ErrorEventAfter { chunks } => self.fault = Some(Fault::ErrorEventAfter(chunks)),
             Behaviour::MalformedEventAfter { chunks } => {
                 self.fault = Some(Fault::MalformedEventAfter(chunks))
             }
@@ -233,8 +227,7 @@ mod tests {
 
     #[test]
     fn json_names_a_behaviour_and_refuses_what_it_does_not_know() -> Result<(), serde_json::Error> {
-        let status: Behaviour =
-            serde_json::from_str(r#"{"kind":"status","code":429,"retry_after":2}"#)?;
+        let status: Behaviour = serde_json::from_str(r#"{"kind":"status","code":429,"retry_after":2}"#)?;
         assert_eq!(
             status,
             Behaviour::Status {

@@ -57,14 +57,11 @@ impl Call {
                     && !call.stream =>
             {
                 return Err(
-                    "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-                        .into(),
+                    "The 'stream_options' parameter is only allowed when 'stream' is enabled.".into(),
                 );
             }
             Wire::OpenAi => {}
-            Wire::Anthropic => {
-                call.system = body.get("system").map_or(Ok(String::new()), content_text)?
-            }
+            Wire::Anthropic => call.system = body.get("system").map_or(Ok(String::new()), content_text)?,
         }
         check_temperature(wire, body)?;
         for message in messages {
@@ -86,9 +83,7 @@ impl Call {
             (Wire::Anthropic, "user") if text.is_empty() => {
                 return Err("messages: text content blocks must be non-empty".into());
             }
-            (_, "user" | "assistant") | (Wire::OpenAi, "tool") => {
-                self.turns.push(Turn { role, text })
-            }
+            (_, "user" | "assistant") | (Wire::OpenAi, "tool") => self.turns.push(Turn { role, text }),
             _ => return Err(format!("messages: unexpected role \"{role}\"")),
         }
         Ok(())
@@ -162,9 +157,7 @@ fn max_tokens(wire: Wire, body: &Value) -> Result<Option<u64>, String> {
     {
         Some(value) => match value.as_u64() {
             Some(max) if max > 0 => Ok(Some(max)),
-            _ => Err(format!(
-                "max_tokens: expected an integer above 0, got {value}"
-            )),
+            _ => Err(format!("max_tokens: expected an integer above 0, got {value}")),
         },
         None if wire == Wire::Anthropic => Err("max_tokens: Field required".into()),
         None => Ok(None),
@@ -175,13 +168,7 @@ fn check_temperature(wire: Wire, body: &Value) -> Result<(), String> {
     let limit = if wire == Wire::OpenAi { 2.0 } else { 1.0 };
     match body.get("temperature") {
         None | Some(Value::Null) => Ok(()),
-        Some(value)
-            if value
-                .as_f64()
-                .is_some_and(|given| (0.0..=limit).contains(&given)) =>
-        {
-            Ok(())
-        }
+        Some(value) if value.as_f64().is_some_and(|given| (0.0..=limit).contains(&given)) => Ok(()),
         Some(value) => Err(format!(
             "temperature: expected a number between 0 and {limit}, got {value}"
         )),
@@ -278,10 +265,7 @@ mod tests {
             ),
         ];
         for (wire, body) in refused {
-            assert!(
-                Call::parse(wire, &body).is_err(),
-                "{wire:?} accepted {body}"
-            );
+            assert!(Call::parse(wire, &body).is_err(), "{wire:?} accepted {body}");
         }
     }
 }

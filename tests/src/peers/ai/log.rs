@@ -112,12 +112,7 @@ impl Log {
     }
 
     fn update(&self, order: u64, change: impl FnOnce(&mut Received)) {
-        if let Some(entry) = self
-            .lock()
-            .list
-            .iter_mut()
-            .find(|entry| entry.order == order)
-        {
+        if let Some(entry) = self.lock().list.iter_mut().find(|entry| entry.order == order) {
             change(entry);
         }
         self.changed.send_replace(());
@@ -143,8 +138,7 @@ impl Delivery {
     }
 
     pub(crate) fn head(&self, status: u16) {
-        self.log
-            .update(self.order, |entry| entry.status = Some(status));
+        self.log.update(self.order, |entry| entry.status = Some(status));
     }
 
     pub(crate) fn sent(&self, bytes: usize) {
@@ -175,11 +169,7 @@ fn masked(headers: &HeaderMap) -> BTreeMap<String, String> {
         let secret = matches!(name.as_str(), "authorization" | "x-api-key" | "cookie");
         (
             name.to_string(),
-            if secret {
-                mask(&text)
-            } else {
-                text.into_owned()
-            },
+            if secret { mask(&text) } else { text.into_owned() },
         )
     };
     headers.iter().map(show).collect()

@@ -96,8 +96,8 @@ impl AiPeer {
         let listener = listener.tap_io(|socket| {
             let _ = socket.set_nodelay(true);
         });
-        let server = axum::serve(listener, server::router(Arc::clone(&shared)))
-            .with_graceful_shutdown(async move {
+        let server =
+            axum::serve(listener, server::router(Arc::clone(&shared))).with_graceful_shutdown(async move {
                 let _ = stopped.await;
             });
         tokio::spawn(async move { server.await });

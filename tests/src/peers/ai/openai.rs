@@ -114,7 +114,8 @@ pub(crate) fn usual_error(status: u16) -> Value {
 
 /// `GET /v1/models`.
 pub(crate) fn models() -> Value {
-    let model = |id: &str| json!({"id": id, "object": "model", "created": 1_715_367_049, "owned_by": "system"});
+    let model =
+        |id: &str| json!({"id": id, "object": "model", "created": 1_715_367_049, "owned_by": "system"});
     json!({"object": "list", "data": super::OPENAI_MODELS.map(model)})
 }
 

@@ -52,9 +52,7 @@ pub(crate) fn plan(call: &Call, script: &Script, stamp: Stamp) -> Plan {
             }),
             _,
         ) => status_plan(call.wire(), *code, *retry_after, body.as_deref(), stamp),
-        (Some(Fault::ErrorEventAfter(_)), false) => {
-            status_plan(call.wire(), 500, None, None, stamp)
-        }
+        (Some(Fault::ErrorEventAfter(_)), false) => status_plan(call.wire(), 500, None, None, stamp),
         (_, true) => Plan {
             content_type: EVENTS,
             ..ok(stream_steps(call, script, stamp))
@@ -86,13 +84,7 @@ fn ok(steps: Vec<Step>) -> Plan {
     }
 }
 
-fn status_plan(
-    wire: Wire,
-    code: u16,
-    retry_after: Option<u32>,
-    body: Option<&str>,
-    stamp: Stamp,
-) -> Plan {
+fn status_plan(wire: Wire, code: u16, retry_after: Option<u32>, body: Option<&str>, stamp: Stamp) -> Plan {
     let usual = match wire {
         Wire::OpenAi => openai::usual_error(code),
         Wire::Anthropic => anthropic::usual_error(code, stamp),
@@ -161,13 +153,7 @@ fn stream_steps(call: &Call, script: &Script, stamp: Stamp) -> Vec<Step> {
         steps.push(Step::Abort);
         return steps;
     }
-    steps.extend(
-        frames
-            .usage
-            .iter()
-            .chain(&frames.done)
-            .map(|event| send(event)),
-    );
+    steps.extend(frames.usage.iter().chain(&frames.done).map(|event| send(event)));
     steps
 }
 
@@ -233,10 +219,7 @@ fn json_plan(call: &Call, script: &Script, stamp: Stamp) -> Plan {
     };
     let bytes = Bytes::from(body.to_string());
     let half = bytes.len() / 2;
-    let (first, second) = (
-        Step::Send(bytes.slice(..half)),
-        Step::Send(bytes.slice(half..)),
-    );
+    let (first, second) = (Step::Send(bytes.slice(..half)), Step::Send(bytes.slice(half..)));
     let pause = script.stall.map(|(_, pause)| Step::Sleep(pause));
     let rest = match script.fault {
         Some(Fault::CutAfter(_) | Fault::CutBeforeUsage) => vec![Step::Abort],

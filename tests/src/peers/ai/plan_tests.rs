@@ -1,11 +1,5 @@
 //! Every fault as steps, in both formats.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test says no by panicking"
-)]
-
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -79,10 +73,7 @@ fn answers_as_they_go_over_the_wire() {
             text: Some("Say “oui” twice.".into()),
             usage,
         };
-        insta::assert_snapshot!(
-            format!("{name}_stream"),
-            text(&streamed(wire, behaviour.clone()))
-        );
+        insta::assert_snapshot!(format!("{name}_stream"), text(&streamed(wire, behaviour.clone())));
         let body: Value = serde_json::from_slice(&bytes(&whole(wire, behaviour))).expect("JSON");
         insta::assert_json_snapshot!(format!("{name}_whole"), body);
     }
@@ -100,15 +91,8 @@ fn the_composed_answer_reads_well() {
 
 #[test]
 fn usage_only_if_asked_for_in_openai() {
-    let quiet = call(
-        Wire::OpenAi,
-        json!({"stream": true, "stream_options": null}),
-    );
-    let plan = plan(
-        &quiet,
-        &Script::new(Behaviour::default(), Duration::ZERO),
-        STAMP,
-    );
+    let quiet = call(Wire::OpenAi, json!({"stream": true, "stream_options": null}));
+    let plan = plan(&quiet, &Script::new(Behaviour::default(), Duration::ZERO), STAMP);
     assert!(!text(&plan).contains("usage"));
     assert!(text(&plan).ends_with("data: [DONE]\n\n"));
 }
@@ -141,10 +125,7 @@ fn cuts_break_where_they_should() {
         let before_usage = streamed(wire, Behaviour::CutBeforeUsage);
         let normal = text(&streamed(wire, Behaviour::default()));
         assert_eq!(before_usage.steps.last(), Some(&Step::Abort));
-        assert_eq!(
-            content_deltas(&text(&before_usage)),
-            content_deltas(&normal)
-        );
+        assert_eq!(content_deltas(&text(&before_usage)), content_deltas(&normal));
         assert!(normal.starts_with(&text(&before_usage)));
         assert!(!text(&before_usage).contains("\"completion_tokens\""));
         assert!(!text(&before_usage).contains("message_delta"));
@@ -167,15 +148,9 @@ fn errors_in_a_stream_end_it_and_malformed_events_do_not() {
                 .is_some_and(|line| line.contains("\"error\":{")),
             "{error}"
         );
-        assert_eq!(
-            whole(wire, Behaviour::ErrorEventAfter { chunks: 2 }).status,
-            500
-        );
+        assert_eq!(whole(wire, Behaviour::ErrorEventAfter { chunks: 2 }).status, 500);
 
-        let malformed = text(&streamed(
-            wire,
-            Behaviour::MalformedEventAfter { chunks: 2 },
-        ));
+        let malformed = text(&streamed(wire, Behaviour::MalformedEventAfter { chunks: 2 }));
         let normal = text(&streamed(wire, Behaviour::default()));
         assert_eq!(content_deltas(&malformed), content_deltas(&normal));
         let broken = malformed
@@ -204,14 +179,8 @@ fn statuses_have_the_providers_shapes() {
     };
     assert_eq!(types(Wire::OpenAi, 429), (429, json!("requests")));
     assert_eq!(types(Wire::OpenAi, 500), (500, json!("server_error")));
-    assert_eq!(
-        types(Wire::Anthropic, 429),
-        (429, json!("rate_limit_error"))
-    );
-    assert_eq!(
-        types(Wire::Anthropic, 529),
-        (529, json!("overloaded_error"))
-    );
+    assert_eq!(types(Wire::Anthropic, 429), (429, json!("rate_limit_error")));
+    assert_eq!(types(Wire::Anthropic, 529), (529, json!("overloaded_error")));
     let page = Behaviour::Status {
         code: 502,
         retry_after: None,

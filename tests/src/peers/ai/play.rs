@@ -15,10 +15,7 @@ struct Player {
 }
 
 /// The body: an `Err` in it makes the HTTP server close the connection without the body's end.
-pub(crate) fn body(
-    steps: Vec<Step>,
-    delivery: Delivery,
-) -> impl Stream<Item = io::Result<Bytes>> + Send {
+pub(crate) fn body(steps: Vec<Step>, delivery: Delivery) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let player = Player {
         steps: steps.into(),
         delivery,
@@ -39,11 +36,7 @@ impl Player {
                 Some(Step::Sleep(pause)) => tokio::time::sleep(pause).await,
                 Some(Step::Send(bytes)) => return Some(Ok(self.send(bytes).await)),
                 Some(Step::Repeat { times: 0, .. }) => {}
-                Some(Step::Repeat {
-                    bytes,
-                    times,
-                    pause,
-                }) => {
+                Some(Step::Repeat { bytes, times, pause }) => {
                     let rest = Step::Repeat {
                         bytes: bytes.clone(),
                         times: times - 1,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use camarad::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::behaviour::{Behaviour, Script};
@@ -45,10 +46,7 @@ impl Shared {
     }
 
     fn next_script(&self) -> Script {
-        Script::new(
-            self.queue().pop_front().unwrap_or_default(),
-            self.chunk_delay,
-        )
+        Script::new(self.queue().pop_front().unwrap_or_default(), self.chunk_delay)
     }
 }
 
@@ -124,9 +122,7 @@ fn admit(wire: Wire, headers: &HeaderMap, stamp: Stamp) -> Result<(), Plan> {
     };
     let (key, missing) = match wire {
         Wire::OpenAi => (
-            text("authorization")
-                .strip_prefix("Bearer ")
-                .unwrap_or_default(),
+            text("authorization").strip_prefix("Bearer ").unwrap_or_default(),
             "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth.",
         ),
         Wire::Anthropic => (text("x-api-key"), "x-api-key header is required"),
@@ -185,12 +181,7 @@ async fn play(wire: Wire, plan: Plan, delivery: Delivery, stamp: Stamp) -> Respo
 }
 
 /// The models of the provider whose credential is shown.
-async fn models(
-    state: State<Arc<Shared>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+async fn models(state: State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let wire = if headers.contains_key("x-api-key") {
         Wire::Anthropic
     } else {
@@ -216,11 +207,7 @@ async fn models(
 
 async fn not_found(method: Method, uri: Uri) -> Response {
     let message = format!("Invalid URL ({method} {})", uri.path());
-    (
-        StatusCode::NOT_FOUND,
-        Json(openai::error(404, &message, None)),
-    )
-        .into_response()
+    (StatusCode::NOT_FOUND, Json(openai::error(404, &message, None))).into_response()
 }
 
 async fn push_behaviours(state: State<Arc<Shared>>, body: Bytes) -> Response {
@@ -248,9 +235,7 @@ async fn clear_requests(state: State<Arc<Shared>>) -> StatusCode {
 }
 
 fn stamp(delivery: &Delivery) -> Stamp {
-    let created = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| age.as_secs());
+    let created = u64::try_from(SystemClock.now().as_second()).unwrap_or(0);
     Stamp {
         order: delivery.order(),
         created,

@@ -43,7 +43,14 @@ pub struct Builder {
 impl Builder {
     /// With the table alone.
     pub fn new(config: Config, db: Db, clock: Arc<dyn Clock>) -> Self {
-        Self { config, clock, db, secrets: None, queue: None, web: None }
+        Self {
+            config,
+            clock,
+            db,
+            secrets: None,
+            queue: None,
+            web: None,
+        }
     }
 
     /// Also with secrets.
@@ -66,7 +73,9 @@ impl Builder {
 
     /// The app.
     pub fn build(self) -> App {
-        let secrets = self.secrets.map(|s| CachedSecrets::new(s, Arc::clone(&self.clock)));
+        let secrets = self
+            .secrets
+            .map(|s| CachedSecrets::new(s, Arc::clone(&self.clock)));
         let tokens = Tokens::new(&self.config);
         App(Arc::new(Parts {
             config: self.config,
@@ -100,9 +109,15 @@ impl Environment {
             .operation_attempt_timeout(std::time::Duration::from_secs(4))
             .operation_timeout(std::time::Duration::from_secs(10))
             .build();
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .timeout_config(timeouts)
+            .load()
+            .await;
         let db = Db::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table);
-        Ok(Self { builder: Builder::new(config, db, Arc::new(SystemClock)), sdk })
+        Ok(Self {
+            builder: Builder::new(config, db, Arc::new(SystemClock)),
+            sdk,
+        })
     }
 
     /// With Secrets Manager.
@@ -176,16 +191,25 @@ impl App {
 
     /// The secrets' cache.
     pub fn secrets(&self) -> Result<&CachedSecrets> {
-        self.0.secrets.as_ref().ok_or_else(|| Error::internal("this function was built without secrets"))
+        self.0
+            .secrets
+            .as_ref()
+            .ok_or_else(|| Error::internal("this function was built without secrets"))
     }
 
     /// The queues.
     pub fn queue(&self) -> Result<&dyn Queue> {
-        self.0.queue.as_deref().ok_or_else(|| Error::internal("this function was built without queues"))
+        self.0
+            .queue
+            .as_deref()
+            .ok_or_else(|| Error::internal("this function was built without queues"))
     }
 
     /// The HTTP client.
     pub fn web(&self) -> Result<&reqwest::Client> {
-        self.0.web.as_ref().ok_or_else(|| Error::internal("this function was built without an HTTP client"))
+        self.0
+            .web
+            .as_ref()
+            .ok_or_else(|| Error::internal("this function was built without an HTTP client"))
     }
 }

@@ -29,7 +29,9 @@ pub struct ManualClock(Mutex<Timestamp>);
 impl ManualClock {
     /// A clock that stands at `seconds` after the Unix epoch.
     pub fn at_unix(seconds: i64) -> Self {
-        Self(Mutex::new(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)))
+        Self(Mutex::new(
+            Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
+        ))
     }
 
     /// A clock that stands at `now`.

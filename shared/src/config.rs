@@ -63,7 +63,12 @@ fn var(name: &str) -> Option<String> {
 }
 
 fn list(text: Option<String>) -> Vec<String> {
-    text.unwrap_or_default().split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+    text.unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|s| !s.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The log filter: LOG_LEVEL (`info` unless told), in `tracing`'s syntax.
@@ -79,14 +84,22 @@ impl Config {
     pub fn from_env() -> Result<Self> {
         let providers = match var("AUTH_PROVIDERS") {
             None => Vec::new(),
-            Some(json) => serde_json::from_str(&json).map_err(|e| Error::internal(format!("AUTH_PROVIDERS: {e}")))?,
+            Some(json) => {
+                serde_json::from_str(&json).map_err(|e| Error::internal(format!("AUTH_PROVIDERS: {e}")))?
+            }
         };
         Ok(Self {
             stage: var("STAGE").unwrap_or_else(|| "local".into()),
             table: var("TABLE_NAME").ok_or_else(|| Error::internal("TABLE_NAME is not set"))?,
-            public_url: var("PUBLIC_URL").unwrap_or_default().trim_end_matches('/').to_owned(),
+            public_url: var("PUBLIC_URL")
+                .unwrap_or_default()
+                .trim_end_matches('/')
+                .to_owned(),
             frontend_origins: list(var("FRONTEND_ORIGINS")),
-            operators: list(var("PLATFORM_OPERATORS")).iter().map(|e| e.to_lowercase()).collect(),
+            operators: list(var("PLATFORM_OPERATORS"))
+                .iter()
+                .map(|e| e.to_lowercase())
+                .collect(),
             providers,
             signing_keys_secret: var("SIGNING_KEYS_SECRET"),
             auth_secrets_secret: var("AUTH_SECRETS_SECRET"),
@@ -100,6 +113,8 @@ impl Config {
     /// # Errors
     /// `Internal`, naming the variable.
     pub fn need<'a>(value: &'a Option<String>, name: &str) -> Result<&'a str> {
-        value.as_deref().ok_or_else(|| Error::internal(format!("{name} is not set")))
+        value
+            .as_deref()
+            .ok_or_else(|| Error::internal(format!("{name} is not set")))
     }
 }

@@ -43,11 +43,20 @@ pub struct Context {
 impl Context {
     /// A job or consumer of ours.
     pub fn system(name: &str, now: Timestamp) -> Self {
-        Self { actor: Actor::System { name: name.into() }, ip: None, user_agent: None, request_id: name.into(), now }
+        Self {
+            actor: Actor::System { name: name.into() },
+            ip: None,
+            user_agent: None,
+            request_id: name.into(),
+            now,
+        }
     }
 
     /// The same request, now known to be this person's.
     pub fn signed_in(&self, user: UserId, session: SessionId) -> Self {
-        Self { actor: Actor::User { id: user, session }, ..self.clone() }
+        Self {
+            actor: Actor::User { id: user, session },
+            ..self.clone()
+        }
     }
 }

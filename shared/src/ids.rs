@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -24,7 +24,10 @@ static BASE32: LazyLock<Option<Encoding>> = LazyLock::new(|| {
 });
 
 fn encode(id: &Uuid) -> String {
-    BASE32.as_ref().map(|b| b.encode(id.as_bytes())).unwrap_or_default()
+    BASE32
+        .as_ref()
+        .map(|b| b.encode(id.as_bytes()))
+        .unwrap_or_default()
 }
 
 fn decode(text: &str) -> Option<Uuid> {
@@ -175,7 +178,10 @@ pub struct AgentId {
 impl AgentId {
     /// A fresh agent id inside `workspace`.
     pub fn new(workspace: WorkspaceId, clock: &dyn Clock) -> Self {
-        Self { workspace, own: fresh(clock) }
+        Self {
+            workspace,
+            own: fresh(clock),
+        }
     }
 
     /// The workspace that the agent belongs to, for good.
@@ -234,7 +240,14 @@ mod tests {
     #[test]
     fn text_that_is_no_id_is_refused() {
         let long = format!("usr_{}", "0".repeat(27));
-        for text in ["", "usr_", "ws_00000000000000000000000000", "usr_0000000000000000000000000u", &long, "usr_ü0000000000000000000000000"] {
+        for text in [
+            "",
+            "usr_",
+            "ws_00000000000000000000000000",
+            "usr_0000000000000000000000000u",
+            &long,
+            "usr_ü0000000000000000000000000",
+        ] {
             assert!(text.parse::<UserId>().is_err(), "{text}");
         }
     }

@@ -71,7 +71,10 @@ impl std::ops::Neg for Cbt {
 
 impl fmt::Display for Cbt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, part) = (self.0.unsigned_abs() / 1_000_000, self.0.unsigned_abs() % 1_000_000);
+        let (whole, part) = (
+            self.0.unsigned_abs() / 1_000_000,
+            self.0.unsigned_abs() % 1_000_000,
+        );
         let sign = if self.0 < 0 { "-" } else { "" };
         if part == 0 {
             return write!(f, "{sign}{whole}");
@@ -99,7 +102,10 @@ impl FromStr for Cbt {
         }
         let whole: i64 = whole.parse().map_err(|_| InvalidAmount::Range)?;
         let part: i64 = format!("{part:0<6}").parse().map_err(|_| InvalidAmount::Format)?;
-        let micro = whole.checked_mul(MICRO).and_then(|w| w.checked_add(part)).ok_or(InvalidAmount::Range)?;
+        let micro = whole
+            .checked_mul(MICRO)
+            .and_then(|w| w.checked_add(part))
+            .ok_or(InvalidAmount::Range)?;
         if micro > MAX_MICRO {
             return Err(InvalidAmount::Range);
         }
@@ -124,7 +130,9 @@ impl utoipa::PartialSchema for Cbt {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
-            .description(Some("An amount of cbT as a decimal string with at most six places."))
+            .description(Some(
+                "An amount of cbT as a decimal string with at most six places.",
+            ))
             .pattern(Some(r"^-?[0-9]+(\.[0-9]{1,6})?$"))
             .examples([serde_json::Value::String("12.5".into())])
             .build()
@@ -210,7 +218,20 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in ["", "-", ".5", "1.", "1.0000001", "1e3", "+1", " 1", "١", "1_000", "--1", "NaN"] {
+        for text in [
+            "",
+            "-",
+            ".5",
+            "1.",
+            "1.0000001",
+            "1e3",
+            "+1",
+            " 1",
+            "١",
+            "1_000",
+            "--1",
+            "NaN",
+        ] {
             assert_eq!(text.parse::<Cbt>(), Err(InvalidAmount::Format), "{text}");
         }
         for text in ["1000000000000.000001", "99999999999999999999"] {

@@ -22,14 +22,24 @@ pub struct Reply<T> {
 impl<T> Reply<T> {
     /// An answer from its stored parts.
     pub fn stored(status: u16, body: String) -> Self {
-        Self { status, body, replayed: true, of: PhantomData }
+        Self {
+            status,
+            body,
+            replayed: true,
+            of: PhantomData,
+        }
     }
 }
 
 impl<T: Serialize> Reply<T> {
     fn json(status: u16, value: &T) -> Result<Self> {
         let body = serde_json::to_string(value).map_err(Error::internal)?;
-        Ok(Self { status, body, replayed: false, of: PhantomData })
+        Ok(Self {
+            status,
+            body,
+            replayed: false,
+            of: PhantomData,
+        })
     }
 
     /// 200 with a body.
@@ -51,6 +61,11 @@ impl<T: Serialize> Reply<T> {
 impl Reply<()> {
     /// 204.
     pub fn no_content() -> Self {
-        Self { status: 204, body: String::new(), replayed: false, of: PhantomData }
+        Self {
+            status: 204,
+            body: String::new(),
+            replayed: false,
+            of: PhantomData,
+        }
     }
 }

@@ -1,6 +1,13 @@
 //! What Camarad's tests stand on: the local peers of the outside world, and `TestApp`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs
+)]
 
 pub mod app;
 pub mod peers;
+pub mod routes;

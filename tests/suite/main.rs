@@ -1,5 +1,13 @@
 //! The story of the product, told as tests. One binary, so that everything is linked once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod edge;
+mod routes;
+mod tidy;
+mod walk;

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 /// A member's role in a workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Uses the workspace.
@@ -81,9 +83,23 @@ mod tests {
 
     #[test]
     fn the_table_is_the_one_of_the_product() {
-        let may = |role: Role| -> Vec<_> { Permission::ALL.iter().filter(|p| role.may(**p)).map(|p| p.as_str()).collect() };
+        let may = |role: Role| -> Vec<_> {
+            Permission::ALL
+                .iter()
+                .filter(|p| role.may(**p))
+                .map(|p| p.as_str())
+                .collect()
+        };
         assert_eq!(may(Role::Member), ["workspace.view", "agents.use"]);
-        assert_eq!(may(Role::Admin), ["workspace.view", "agents.use", "agents.manage", "workspace.update"]);
+        assert_eq!(
+            may(Role::Admin),
+            [
+                "workspace.view",
+                "agents.use",
+                "agents.manage",
+                "workspace.update"
+            ]
+        );
         assert_eq!(may(Role::Owner).len(), Permission::ALL.len());
     }
 }

@@ -57,7 +57,11 @@ impl Plan {
             Self::Agency => (None, Some(20), Some(20)),
             Self::Custom => (None, None, None),
         };
-        Limits { workspaces, agents, members }
+        Limits {
+            workspaces,
+            agents,
+            members,
+        }
     }
 
     /// cbT granted each month; `None` by contract.

@@ -18,7 +18,9 @@ impl<T> IntoResponse for Reply<T> {
             return response;
         }
         let mut response = (status, self.body).into_response();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         mark(&mut response, self.replayed);
         response
     }
@@ -26,6 +28,8 @@ impl<T> IntoResponse for Reply<T> {
 
 fn mark(response: &mut Response, replayed: bool) {
     if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
 }

@@ -20,8 +20,15 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &App) -> Result<Self> {
-        let is_json = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(json_type);
-        let bytes = request.extensions().get::<RawBody>().ok_or_else(|| Error::internal("a route outside the edge"))?;
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(json_type);
+        let bytes = request
+            .extensions()
+            .get::<RawBody>()
+            .ok_or_else(|| Error::internal("a route outside the edge"))?;
         if !is_json {
             return Err(Error::UnsupportedMediaType);
         }
@@ -31,7 +38,8 @@ where
 
 fn json_type(value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case("application/merge-patch+json")
+    essence.eq_ignore_ascii_case("application/json")
+        || essence.eq_ignore_ascii_case("application/merge-patch+json")
 }
 
 fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T> {
@@ -39,7 +47,10 @@ fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, cause) = (error.path().to_string(), error.into_inner());
         match cause.classify() {
-            serde_json::error::Category::Data => Error::field(if path == "." { "body".into() } else { path }, position_free(&cause)),
+            serde_json::error::Category::Data => Error::field(
+                if path == "." { "body".into() } else { path },
+                position_free(&cause),
+            ),
             _ => Error::Malformed(cause.to_string()),
         }
     })?;
@@ -56,7 +67,10 @@ fn position_free(error: &serde_json::Error) -> String {
 
 /// A validation report as field errors, in camelCase as on the wire.
 pub(super) fn invalid(report: &garde::Report) -> Error {
-    let fields = report.iter().map(|(path, error)| FieldError { field: camel(&path.to_string()), message: error.message().to_owned() });
+    let fields = report.iter().map(|(path, error)| FieldError {
+        field: camel(&path.to_string()),
+        message: error.message().to_owned(),
+    });
     Error::Invalid(fields.collect())
 }
 

@@ -49,7 +49,11 @@ impl Caller {
 
 /// The request's context, which the edge made.
 pub(super) fn context(parts: &Parts) -> Result<Arc<Context>> {
-    parts.extensions.get::<Arc<Context>>().cloned().ok_or_else(|| Error::internal("a route outside the edge"))
+    parts
+        .extensions
+        .get::<Arc<Context>>()
+        .cloned()
+        .ok_or_else(|| Error::internal("a route outside the edge"))
 }
 
 impl FromRequestParts<App> for Context {
@@ -61,14 +65,23 @@ impl FromRequestParts<App> for Context {
 
 /// The value of a cookie; the first, if a client sends several.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v)
+    let all = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    all.flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(n, _)| *n == name)
+        .map(|(_, v)| v)
 }
 
 /// Whether this request may change something on the strength of cookies: its Origin is one of the frontend's. A
 /// browser sets Origin on every write, and no page of another site can forge it.
 pub fn same_site(headers: &HeaderMap, allowed: &[String]) -> bool {
-    headers.get(header::ORIGIN).and_then(|o| o.to_str().ok()).is_some_and(|origin| allowed.iter().any(|a| a == origin))
+    headers
+        .get(header::ORIGIN)
+        .and_then(|o| o.to_str().ok())
+        .is_some_and(|origin| allowed.iter().any(|a| a == origin))
 }
 
 /// Whether a method changes nothing (RFC 9110 §9.2.1).
@@ -78,12 +91,21 @@ pub(super) fn is_safe(method: &Method) -> bool {
 
 fn credentials<'a>(parts: &'a Parts, app: &App) -> Result<&'a str> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(|v| v.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        return token.map(|(_, t)| t.trim()).ok_or(Error::Unauthenticated("the Authorization header is not a bearer token"));
+        let token = value
+            .to_str()
+            .ok()
+            .and_then(|v| v.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        return token.map(|(_, t)| t.trim()).ok_or(Error::Unauthenticated(
+            "the Authorization header is not a bearer token",
+        ));
     }
-    let token = cookie(&parts.headers, ACCESS_COOKIE).ok_or(Error::Unauthenticated("this needs a bearer token"))?;
+    let token =
+        cookie(&parts.headers, ACCESS_COOKIE).ok_or(Error::Unauthenticated("this needs a bearer token"))?;
     if !is_safe(&parts.method) && !same_site(&parts.headers, &app.config().frontend_origins) {
-        return Err(Error::Forbidden("a write with cookies must come from the frontend's origin"));
+        return Err(Error::Forbidden(
+            "a write with cookies must come from the frontend's origin",
+        ));
     }
     Ok(token)
 }
@@ -98,7 +120,9 @@ pub(super) async fn authenticate(parts: &Parts, app: &App) -> Result<Caller> {
 
 /// Refuses a session that has ended. Reads within an access token's life do not ask.
 pub(super) fn live(session: Option<Session>, now: Timestamp) -> Result<Session> {
-    session.filter(|s| s.is_live(now)).ok_or(Error::Unauthenticated("the session has ended: sign in again"))
+    session
+        .filter(|s| s.is_live(now))
+        .ok_or(Error::Unauthenticated("the session has ended: sign in again"))
 }
 
 impl FromRequestParts<App> for Caller {
@@ -113,7 +137,13 @@ impl FromRequestParts<App> for Caller {
             if is_safe(&parts.method) {
                 return Ok(());
             }
-            live(app.db().get::<Session>(&keys::session(caller.user, caller.session)).await?, now).map(drop)
+            live(
+                app.db()
+                    .get::<Session>(&keys::session(caller.user, caller.session))
+                    .await?,
+                now,
+            )
+            .map(drop)
         };
         let (session, limit) = tokio::join!(session, app.limits().hit(app.db(), limit::USER, &who, now));
         session?;
@@ -133,10 +163,16 @@ impl FromRequestParts<App> for Operator {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let caller = authenticate(parts, app).await?;
         let now = caller.context.now;
-        let (profile, session) = (keys::user(caller.user), keys::session(caller.user, caller.session));
+        let (profile, session) = (
+            keys::user(caller.user),
+            keys::session(caller.user, caller.session),
+        );
         let who = caller.user.to_string();
         let wanted = [profile.clone(), session.clone()];
-        let (read, limit) = tokio::join!(app.db().batch(&wanted), app.limits().hit(app.db(), limit::USER, &who, now));
+        let (read, limit) = tokio::join!(
+            app.db().batch(&wanted),
+            app.limits().hit(app.db(), limit::USER, &who, now)
+        );
         limit?;
         let mut read = read?;
         let session = live(read.read::<Session>(&session)?, now)?;
@@ -167,7 +203,12 @@ mod tests {
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, HeaderValue::from_static("x__Host-camarad-access=no; a=b; __Host-camarad-access=yes; __Host-camarad-access=later"));
+        headers.insert(
+            header::COOKIE,
+            HeaderValue::from_static(
+                "x__Host-camarad-access=no; a=b; __Host-camarad-access=yes; __Host-camarad-access=later",
+            ),
+        );
         assert_eq!(cookie(&headers, ACCESS_COOKIE), Some("yes"));
         assert_eq!(cookie(&headers, "b"), None);
     }
@@ -177,7 +218,10 @@ mod tests {
         let allowed = ["https://app.example".to_owned()];
         let mut headers = HeaderMap::new();
         assert!(!same_site(&headers, &allowed));
-        headers.insert(header::ORIGIN, HeaderValue::from_static("https://app.example.evil"));
+        headers.insert(
+            header::ORIGIN,
+            HeaderValue::from_static("https://app.example.evil"),
+        );
         assert!(!same_site(&headers, &allowed));
         headers.insert(header::ORIGIN, HeaderValue::from_static("https://app.example"));
         assert!(same_site(&headers, &allowed));

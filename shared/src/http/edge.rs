@@ -56,13 +56,29 @@ pub fn service(routes: OpenApiRouter<App>, app: App, timeout: Duration) -> Route
 }
 
 fn cors(app: &App) -> CorsLayer {
-    let origins: Vec<HeaderValue> = app.config().frontend_origins.iter().filter_map(|o| o.parse().ok()).collect();
+    let origins: Vec<HeaderValue> = app
+        .config()
+        .frontend_origins
+        .iter()
+        .filter_map(|o| o.parse().ok())
+        .collect();
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, HeaderName::from_static("idempotency-key"), HeaderName::from_static("last-event-id")])
-        .expose_headers([header::ETAG, header::RETRY_AFTER, REQUEST_ID, HeaderName::from_static("idempotency-replayed")])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            REQUEST_ID,
+            HeaderName::from_static("idempotency-replayed"),
+        ])
         .max_age(Duration::from_secs(600))
 }
 
@@ -71,7 +87,10 @@ async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, n
     let (mut parts, body) = request.into_parts();
     let context = context(&app, &parts.headers, &parts.extensions);
     let method = parts.method.clone();
-    let route = parts.extensions.get::<MatchedPath>().map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
+    let route = parts
+        .extensions
+        .get::<MatchedPath>()
+        .map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
     parts.extensions.insert(Arc::new(context.clone()));
 
     let work = async {
@@ -98,6 +117,7 @@ async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, n
         response = rendered;
     }
     secure(response.headers_mut(), &context.request_id);
+    response.extensions_mut().insert(cost);
     tracing::info!(
         request.id = context.request_id,
         http.method = %method,
@@ -119,7 +139,8 @@ fn context(app: &App, headers: &HeaderMap, extensions: &http::Extensions) -> Con
         actor: Actor::Anonymous,
         ip: client::ip(extensions),
         user_agent: user_agent.map(|ua| ua.chars().take(256).collect()),
-        request_id: client::request_id(extensions).unwrap_or_else(|| format!("req_{}", data_encoding::HEXLOWER.encode(&random::bytes::<12>()))),
+        request_id: client::request_id(extensions)
+            .unwrap_or_else(|| format!("req_{}", data_encoding::HEXLOWER.encode(&random::bytes::<12>()))),
         now: app.clock().now(),
     }
 }
@@ -127,13 +148,18 @@ fn context(app: &App, headers: &HeaderMap, extensions: &http::Extensions) -> Con
 async fn bounded(body: Body) -> Result<Bytes> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(all) => Ok(all.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Error::PayloadTooLarge { max_bytes: MAX_BODY_BYTES }),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Error::PayloadTooLarge {
+            max_bytes: MAX_BODY_BYTES,
+        }),
         Err(_) => Err(Error::Malformed("the body ended too early".into())),
     }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panic: {}", text.unwrap_or("?"))
 }
 
@@ -149,7 +175,12 @@ fn log_cause(error: &Error, request_id: &str) {
         causes.push(inner.to_string());
         cause = inner.source();
     }
-    tracing::error!(request.id = request_id, error.code = error.code(), error.cause = causes.join(": "), "failed");
+    tracing::error!(
+        request.id = request_id,
+        error.code = error.code(),
+        error.cause = causes.join(": "),
+        "failed"
+    );
 }
 
 /// Security headers of an API whose answers are no documents (OWASP REST Security Cheat Sheet).
@@ -157,8 +188,14 @@ fn secure(headers: &mut HeaderMap, request_id: &str) {
     let defaults = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (
+            header::STRICT_TRANSPORT_SECURITY,
+            "max-age=63072000; includeSubDomains",
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ];

@@ -23,7 +23,11 @@ pub struct Limit {
 }
 
 /// Every authenticated request of a user.
-pub const USER: Limit = Limit { class: "user", max: 100, window_s: 60 };
+pub const USER: Limit = Limit {
+    class: "user",
+    max: 100,
+    window_s: 60,
+};
 
 /// Counts requests. Callers over their limit are remembered here until their window ends, so that a flood costs the
 /// table nothing.
@@ -50,7 +54,9 @@ impl Limits {
         if self.is_blocked(&name, now) {
             return Err(refusal());
         }
-        let update = Update::of(keys::rate(limit.class, who, window)).add("n", 1)?.set("ttl", ends + 3_600)?;
+        let update = Update::of(keys::rate(limit.class, who, window))
+            .add("n", 1)?
+            .set("ttl", ends + 3_600)?;
         let counted = match db.update(&update).await {
             Ok(Outcome::Applied(doc)) => doc.field::<u32>("n")?.unwrap_or(0),
             Ok(Outcome::Refused(_)) => 0,
@@ -67,12 +73,18 @@ impl Limits {
     }
 
     fn is_blocked(&self, name: &str, now: Timestamp) -> bool {
-        let blocked = self.blocked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let blocked = self
+            .blocked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         blocked.get(name).is_some_and(|until| now < *until)
     }
 
     fn block(&self, name: String, until: i64, now: Timestamp) {
-        let mut blocked = self.blocked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut blocked = self
+            .blocked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         blocked.retain(|_, until| now < *until);
         blocked.insert(name, Timestamp::from_second(until).unwrap_or(now));
     }

@@ -40,7 +40,12 @@ impl<P> Member<P> {
 
 /// Proves `P` in `workspace` for the caller of this request, and reads `extra` in the same round trip, with the rate
 /// counter beside it.
-pub async fn admit<P: Grant>(parts: &Parts, app: &App, workspace: WorkspaceId, extra: &[Key]) -> Result<(Member<P>, Batch)> {
+pub async fn admit<P: Grant>(
+    parts: &Parts,
+    app: &App,
+    workspace: WorkspaceId,
+    extra: &[Key],
+) -> Result<(Member<P>, Batch)> {
     let caller = authenticate(parts, app).await?;
     let now = caller.context.now;
     let session = keys::session(caller.user, caller.session);
@@ -51,24 +56,45 @@ pub async fn admit<P: Grant>(parts: &Parts, app: &App, workspace: WorkspaceId, e
         wanted.push(session.clone());
     }
     let who = caller.user.to_string();
-    let (read, counted) = tokio::join!(app.db().batch(&wanted), app.limits().hit(app.db(), limit::USER, &who, now));
+    let (read, counted) = tokio::join!(
+        app.db().batch(&wanted),
+        app.limits().hit(app.db(), limit::USER, &who, now)
+    );
     counted?;
     let mut read = read?;
     if !is_safe(&parts.method) {
         live(read.read::<Session>(&session)?, now)?;
     }
     let member = read.read::<MemberRow>(&member)?.ok_or(Error::NotFound)?;
-    let workspace = read.read::<Workspace>(&meta)?.filter(Workspace::is_live).ok_or(Error::NotFound)?;
+    let workspace = read
+        .read::<Workspace>(&meta)?
+        .filter(Workspace::is_live)
+        .ok_or(Error::NotFound)?;
     if !member.role.may(P::PERMISSION) {
-        return Err(Error::Forbidden("your role in this workspace does not allow this"));
+        return Err(Error::Forbidden(
+            "your role in this workspace does not allow this",
+        ));
     }
-    Ok((Member { caller, workspace, role: member.role, proof: PhantomData }, read))
+    Ok((
+        Member {
+            caller,
+            workspace,
+            role: member.role,
+            proof: PhantomData,
+        },
+        read,
+    ))
 }
 
 /// A variable of the path; text that is no such id is 404, as a foreign id is.
 pub async fn path_id<T: std::str::FromStr>(parts: &mut Parts, app: &App, name: &str) -> Result<T> {
-    let Path(variables) = Path::<HashMap<String, String>>::from_request_parts(parts, app).await.map_err(|_| Error::NotFound)?;
-    variables.get(name).and_then(|text| text.parse().ok()).ok_or(Error::NotFound)
+    let Path(variables) = Path::<HashMap<String, String>>::from_request_parts(parts, app)
+        .await
+        .map_err(|_| Error::NotFound)?;
+    variables
+        .get(name)
+        .and_then(|text| text.parse().ok())
+        .ok_or(Error::NotFound)
 }
 
 /// The workspace that a request is about: `{id}` of a workspace, or `?workspaceId=`.
@@ -127,6 +153,9 @@ impl<P: Grant> FromRequestParts<App> for AgentMember<P> {
         let id = path_id::<AgentId>(parts, app, "id").await?;
         let key = keys::agent(id);
         let (member, mut read) = admit(parts, app, id.workspace(), std::slice::from_ref(&key)).await?;
-        Ok(Self { member, agent: read.read(&key)? })
+        Ok(Self {
+            member,
+            agent: read.read(&key)?,
+        })
     }
 }

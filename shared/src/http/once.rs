@@ -38,23 +38,40 @@ impl Once {
             Err(error) => error,
         };
         match &self.0 {
-            Some(key) if error.status() < 500 => Ok(key.first_answer(app.db(), app.clock().now()).await?.ok_or(error)?),
+            Some(key) if error.status() < 500 => Ok(key
+                .first_answer(app.db(), app.clock().now())
+                .await?
+                .ok_or(error)?),
             _ => Err(error),
         }
     }
 }
 
 async fn key(parts: &Parts, app: &App) -> Result<Option<OnceKey>> {
-    let Some(value) = parts.headers.get(HEADER) else { return Ok(None) };
+    let Some(value) = parts.headers.get(HEADER) else {
+        return Ok(None);
+    };
     let key = value.to_str().ok().filter(|k| (1..=255).contains(&k.len()));
-    let key = key.ok_or_else(|| Error::field("header.Idempotency-Key", "must be 1 to 255 visible ASCII characters"))?;
-    let body = parts.extensions.get::<RawBody>().ok_or_else(|| Error::internal("a route outside the edge"))?;
+    let key = key.ok_or_else(|| {
+        Error::field(
+            "header.Idempotency-Key",
+            "must be 1 to 255 visible ASCII characters",
+        )
+    })?;
+    let body = parts
+        .extensions
+        .get::<RawBody>()
+        .ok_or_else(|| Error::internal("a route outside the edge"))?;
     let caller = authenticate(parts, app).await?;
     let mut hash = Sha256::new();
     hash.update(format!("{}\n{}\n", parts.method, parts.uri.path()));
     hash.update(&body.0);
     let input = data_encoding::BASE64URL_NOPAD.encode(&hash.finalize());
-    Ok(Some(OnceKey { user: caller.user, key: key.to_owned(), input }))
+    Ok(Some(OnceKey {
+        user: caller.user,
+        key: key.to_owned(),
+        input,
+    }))
 }
 
 impl FromRequestParts<App> for Once {
@@ -75,6 +92,7 @@ impl FromRequestParts<App> for OnceRequired {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let key = key(parts, app).await?;
-        key.map(Self).ok_or_else(|| Error::field("header.Idempotency-Key", "is required: this moves money"))
+        key.map(Self)
+            .ok_or_else(|| Error::field("header.Idempotency-Key", "is required: this moves money"))
     }
 }

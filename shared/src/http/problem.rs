@@ -35,7 +35,10 @@ impl Problem {
     /// The public face of an error: causes stay inside.
     pub fn of(error: &Error, request_id: &str) -> Self {
         let status = error.status();
-        let title = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+        let title = StatusCode::from_u16(status)
+            .ok()
+            .and_then(|s| s.canonical_reason())
+            .unwrap_or("Error");
         Self {
             problem_type: format!("urn:camarad:problem:{}", error.code()),
             code: error.code().into(),

@@ -25,7 +25,12 @@ where
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let axum::extract::Query(value) = axum::extract::Query::<T>::from_request_parts(parts, app)
             .await
-            .map_err(|e| Error::field("query", std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string)))?;
+            .map_err(|e| {
+                Error::field(
+                    "query",
+                    std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string),
+                )
+            })?;
         value.validate().map_err(|report| prefixed(invalid(&report)))?;
         Ok(Self(value))
     }
@@ -33,7 +38,15 @@ where
 
 fn prefixed(error: Error) -> Error {
     match error {
-        Error::Invalid(fields) => Error::Invalid(fields.into_iter().map(|f| FieldError { field: format!("query.{}", f.field), ..f }).collect()),
+        Error::Invalid(fields) => Error::Invalid(
+            fields
+                .into_iter()
+                .map(|f| FieldError {
+                    field: format!("query.{}", f.field),
+                    ..f
+                })
+                .collect(),
+        ),
         other => other,
     }
 }

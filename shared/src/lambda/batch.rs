@@ -3,7 +3,9 @@
 
 use aws_lambda_events::dynamodb::{Event as StreamEvent, EventRecord};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse, SqsBatchItemFailure, SqsEventResponse};
+use aws_lambda_events::streams::{
+    DynamoDbBatchItemFailure, DynamoDbEventResponse, SqsBatchItemFailure, SqsEventResponse,
+};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 
@@ -44,7 +46,9 @@ where
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let failed = handle(app.clone(), messages(event.payload)).await;
         let mut response = SqsEventResponse::default();
-        failed.into_iter().for_each(|id| response.batch_item_failures.push(sqs_failure(id)));
+        failed
+            .into_iter()
+            .for_each(|id| response.batch_item_failures.push(sqs_failure(id)));
         Ok::<_, lambda_runtime::Error>(response)
     }))
     .await
@@ -64,7 +68,12 @@ fn stream_failure(sequence: String) -> DynamoDbBatchItemFailure {
 
 /// The messages of an event.
 pub fn messages(event: SqsEvent) -> Vec<Message> {
-    let message = |m: SqsMessage| Some(Message { id: m.message_id?, body: m.body.unwrap_or_default() });
+    let message = |m: SqsMessage| {
+        Some(Message {
+            id: m.message_id?,
+            body: m.body.unwrap_or_default(),
+        })
+    };
     event.records.into_iter().filter_map(message).collect()
 }
 
@@ -79,7 +88,10 @@ where
     let app = &app;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
         let mut response = DynamoDbEventResponse::default();
-        handle(app.clone(), changes(event.payload)).await.into_iter().for_each(|n| response.batch_item_failures.push(stream_failure(n)));
+        handle(app.clone(), changes(event.payload))
+            .await
+            .into_iter()
+            .for_each(|n| response.batch_item_failures.push(stream_failure(n)));
         Ok::<_, lambda_runtime::Error>(response)
     }))
     .await
@@ -87,11 +99,21 @@ where
 
 /// The changes of an event.
 pub fn changes(event: StreamEvent) -> Vec<Change> {
-    let by_ttl = |r: &EventRecord| r.user_identity.as_ref().is_some_and(|u| u.principal_id == "dynamodb.amazonaws.com");
+    let by_ttl = |r: &EventRecord| {
+        r.user_identity
+            .as_ref()
+            .is_some_and(|u| u.principal_id == "dynamodb.amazonaws.com")
+    };
     let change = |r: EventRecord| {
         let expired = by_ttl(&r);
-        let new = Some(r.change.new_image).filter(|image| !image.is_empty()).map(Doc::from_stream);
-        Some(Change { sequence: r.change.sequence_number?, new, expired })
+        let new = Some(r.change.new_image)
+            .filter(|image| !image.is_empty())
+            .map(Doc::from_stream);
+        Some(Change {
+            sequence: r.change.sequence_number?,
+            new,
+            expired,
+        })
     };
     event.records.into_iter().filter_map(change).collect()
 }
@@ -107,7 +129,9 @@ where
 {
     let app = &app;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<J>| async move {
-        handle(app.clone(), event.payload).await.map_err(lambda_runtime::Error::from)
+        handle(app.clone(), event.payload)
+            .await
+            .map_err(lambda_runtime::Error::from)
     }))
     .await
 }

@@ -46,8 +46,13 @@ pub async fn mixed(routes: OpenApiRouter<App>, app: App, streams: fn(&Method, &s
 
 fn is_streaming(request: &LambdaRequest, streams: fn(&Method, &str) -> bool) -> bool {
     match request {
-        LambdaRequest::ApiGatewayV1(event) => streams(&event.http_method, event.path.as_deref().unwrap_or_default()),
-        LambdaRequest::ApiGatewayV2(event) => streams(&event.request_context.http.method, event.raw_path.as_deref().unwrap_or_default()),
+        LambdaRequest::ApiGatewayV1(event) => {
+            streams(&event.http_method, event.path.as_deref().unwrap_or_default())
+        }
+        LambdaRequest::ApiGatewayV2(event) => streams(
+            &event.request_context.http.method,
+            event.raw_path.as_deref().unwrap_or_default(),
+        ),
         _ => false,
     }
 }
@@ -55,7 +60,13 @@ fn is_streaming(request: &LambdaRequest, streams: fn(&Method, &str) -> bool) -> 
 /// axum's router as a service of Lambda's requests.
 pub fn lambda_service(
     router: Router,
-) -> impl Service<lambda_http::Request, Response = http::Response<Body>, Error = Infallible, Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send> + Clone + Send {
+) -> impl Service<
+    lambda_http::Request,
+    Response = http::Response<Body>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<http::Response<Body>, Infallible>> + Send,
+> + Clone
++ Send {
     tower::service_fn(move |request: lambda_http::Request| {
         let router = router.clone();
         async move { router.oneshot(into_axum(request)).await }

@@ -20,7 +20,9 @@ where
 {
     log::init();
     // One thread: a function handles one request at a time, and start-up is shorter.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let app = wire(Environment::load().await?)?.ready().await;
         run(app).await

@@ -32,11 +32,23 @@ impl Queue for Sqs {
         let entries = bodies
             .iter()
             .enumerate()
-            .map(|(n, body)| SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build())
+            .map(|(n, body)| {
+                SendMessageBatchRequestEntry::builder()
+                    .id(n.to_string())
+                    .message_body(body)
+                    .build()
+            })
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::internal)?;
-        let request = self.0.send_message_batch().queue_url(queue_url).set_entries(Some(entries));
-        let out = request.send().await.map_err(|e| Error::Unavailable(Box::new(e)))?;
+        let request = self
+            .0
+            .send_message_batch()
+            .queue_url(queue_url)
+            .set_entries(Some(entries));
+        let out = request
+            .send()
+            .await
+            .map_err(|e| Error::Unavailable(Box::new(e)))?;
         Ok(out.failed().iter().filter_map(|f| f.id().parse().ok()).collect())
     }
 }

@@ -36,8 +36,16 @@ impl SecretsManager {
 #[async_trait]
 impl Secrets for SecretsManager {
     async fn fetch(&self, id: &str) -> Result<SecretString> {
-        let out = self.0.get_secret_value().secret_id(id).send().await.map_err(|e| Error::Unavailable(Box::new(e)))?;
-        let text = out.secret_string.ok_or_else(|| Error::internal(format!("secret {id} has no text")))?;
+        let out = self
+            .0
+            .get_secret_value()
+            .secret_id(id)
+            .send()
+            .await
+            .map_err(|e| Error::Unavailable(Box::new(e)))?;
+        let text = out
+            .secret_string
+            .ok_or_else(|| Error::internal(format!("secret {id} has no text")))?;
         Ok(SecretString::from(text))
     }
 }
@@ -52,7 +60,11 @@ pub struct CachedSecrets {
 impl CachedSecrets {
     /// Caches what `source` gives.
     pub fn new(source: Arc<dyn Secrets>, clock: Arc<dyn Clock>) -> Self {
-        Self { source, clock, known: Mutex::default() }
+        Self {
+            source,
+            clock,
+            known: Mutex::default(),
+        }
     }
 
     /// A secret, at most `CACHE_LIFE` old. While the source fails, the last known value goes on being used.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure,
+};
 
 use super::cost;
 use super::entity::{Doc, Entity, item};
@@ -58,7 +61,13 @@ pub(super) async fn back_off(n: u32) {
 fn try_again<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     matches!(
         error.as_service_error().and_then(ProvideErrorMetadata::code),
-        Some("TransactionConflictException" | "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" | "InternalServerError")
+        Some(
+            "TransactionConflictException"
+                | "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "RequestLimitExceeded"
+                | "InternalServerError"
+        )
     )
 }
 
@@ -72,25 +81,39 @@ where
         SdkError::ConstructionFailure(_) => false,
         _ => true,
     };
-    if transient { Error::Unavailable(Box::new(error)) } else { Error::internal(error) }
+    if transient {
+        Error::Unavailable(Box::new(error))
+    } else {
+        Error::internal(error)
+    }
 }
 
 pub(super) fn count_read(capacity: &[ConsumedCapacity]) {
-    capacity.iter().for_each(|c| cost::read(c.capacity_units().unwrap_or(0.0)));
+    capacity
+        .iter()
+        .for_each(|c| cost::read(c.capacity_units().unwrap_or(0.0)));
 }
 
 pub(super) fn count_write(capacity: &[ConsumedCapacity]) {
-    capacity.iter().for_each(|c| cost::wrote(c.capacity_units().unwrap_or(0.0)));
+    capacity
+        .iter()
+        .for_each(|c| cost::wrote(c.capacity_units().unwrap_or(0.0)));
 }
 
 pub(super) fn attributes(key: &Key) -> Result<Item> {
-    Ok(HashMap::from([("PK".to_owned(), Value::of(&key.pk())?.0), ("SK".to_owned(), Value::of(&key.sk())?.0)]))
+    Ok(HashMap::from([
+        ("PK".to_owned(), Value::of(&key.pk())?.0),
+        ("SK".to_owned(), Value::of(&key.sk())?.0),
+    ]))
 }
 
 impl Db {
     /// The table `table`, through `client`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self {
+            client,
+            table: table.into(),
+        }
     }
 
     /// Reads one item.
@@ -123,7 +146,10 @@ impl Db {
         let mut pending = wanted.iter().map(attributes).collect::<Result<Vec<_>>>()?;
         let mut found = Batch::default();
         for n in 0..TRIES {
-            let request = KeysAndAttributes::builder().set_keys(Some(pending)).consistent_read(true).build();
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(pending))
+                .consistent_read(true)
+                .build();
             let out = {
                 let _call = cost::begin();
                 self.client
@@ -139,7 +165,12 @@ impl Db {
                 let doc = Doc(item);
                 found.0.insert(doc.key()?, doc.0);
             }
-            pending = out.unprocessed_keys.unwrap_or_default().into_values().flat_map(|k| k.keys).collect();
+            pending = out
+                .unprocessed_keys
+                .unwrap_or_default()
+                .into_values()
+                .flat_map(|k| k.keys)
+                .collect();
             if pending.is_empty() {
                 return Ok(found);
             }
@@ -149,20 +180,51 @@ impl Db {
     }
 
     /// One page of a list, oldest (smallest sort key) first, or newest first.
-    pub async fn list<E: Entity>(&self, list: &List, page: &PageRequest, newest_first: bool) -> Result<Page<E>> {
+    pub async fn list<E: Entity>(
+        &self,
+        list: &List,
+        page: &PageRequest,
+        newest_first: bool,
+    ) -> Result<Page<E>> {
         let docs = self.query(list, None, page, newest_first).await?;
-        let items = docs.items.into_iter().map(Doc::read).collect::<Result<Vec<_>>>()?;
-        Ok(Page { items, next_cursor: docs.next_cursor })
+        let items = docs
+            .items
+            .into_iter()
+            .map(Doc::read)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Page {
+            items,
+            next_cursor: docs.next_cursor,
+        })
     }
 
     /// One page of the part of a list between two sort keys, both included; oldest first.
-    pub async fn range<E: Entity>(&self, list: &List, from: &str, to: &str, page: &PageRequest) -> Result<Page<E>> {
+    pub async fn range<E: Entity>(
+        &self,
+        list: &List,
+        from: &str,
+        to: &str,
+        page: &PageRequest,
+    ) -> Result<Page<E>> {
         let docs = self.query(list, Some((from, to)), page, false).await?;
-        let items = docs.items.into_iter().map(Doc::read).collect::<Result<Vec<_>>>()?;
-        Ok(Page { items, next_cursor: docs.next_cursor })
+        let items = docs
+            .items
+            .into_iter()
+            .map(Doc::read)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Page {
+            items,
+            next_cursor: docs.next_cursor,
+        })
     }
 
-    async fn query(&self, list: &List, range: Option<(&str, &str)>, page: &PageRequest, newest_first: bool) -> Result<Page<Doc>> {
+    async fn query(
+        &self,
+        list: &List,
+        range: Option<(&str, &str)>,
+        page: &PageRequest,
+        newest_first: bool,
+    ) -> Result<Page<Doc>> {
         let _call = cost::begin();
         let mut query = self
             .client
@@ -212,7 +274,11 @@ impl Db {
             .await
             .map_err(failed)?;
         count_read(out.consumed_capacity.as_slice());
-        out.items.unwrap_or_default().into_iter().map(|i| Doc(i).key()).collect()
+        out.items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|i| Doc(i).key())
+            .collect()
     }
 
     /// A conditional update. The SDK repeats it when an answer got lost, so the condition or the change itself must
@@ -286,7 +352,13 @@ impl Db {
                     count_write(out.consumed_capacity.as_slice());
                     return Ok(true);
                 }
-                Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => return Ok(false),
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+                {
+                    return Ok(false);
+                }
                 Err(error) if try_again(&error) && n < TRIES => back_off(n).await,
                 Err(error) => return Err(failed(error)),
             }
@@ -315,7 +387,13 @@ impl Db {
                 count_write(out.consumed_capacity.as_slice());
                 Ok(out.attributes.map(Doc))
             }
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(None),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -330,16 +408,23 @@ fn cut(mut items: Vec<Item>, limit: u32) -> Result<Page<Doc>> {
         Some(last) if more => Some(cursor(last.key()?.sk())),
         _ => None,
     };
-    Ok(Page { items: docs, next_cursor })
+    Ok(Page {
+        items: docs,
+        next_cursor,
+    })
 }
 
 fn refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {
-    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+    error
+        .as_service_error()
+        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
 
 fn old_image<R>(error: &SdkError<UpdateItemError, R>) -> Option<Doc> {
     match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(e)) => e.item.clone().filter(|i| !i.is_empty()).map(Doc),
+        Some(UpdateItemError::ConditionalCheckFailedException(e)) => {
+            e.item.clone().filter(|i| !i.is_empty()).map(Doc)
+        }
         _ => None,
     }
 }

@@ -41,12 +41,20 @@ impl Doc {
 
     /// One top-level attribute as a type; `None` when absent.
     pub fn field<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.0.get(name).cloned().map(serde_dynamo::from_attribute_value).transpose().map_err(Error::internal)
+        self.0
+            .get(name)
+            .cloned()
+            .map(serde_dynamo::from_attribute_value)
+            .transpose()
+            .map_err(Error::internal)
     }
 
     /// The item's key.
     pub fn key(&self) -> Result<Key> {
-        let part = |name| self.field::<String>(name)?.ok_or_else(|| Error::internal("an item without a key"));
+        let part = |name| {
+            self.field::<String>(name)?
+                .ok_or_else(|| Error::internal("an item without a key"))
+        };
         Ok(Key::raw(part("PK")?, part("SK")?))
     }
 

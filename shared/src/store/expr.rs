@@ -115,7 +115,11 @@ pub(super) enum Change {
     Set(Path, Value),
     SetIfAbsent(Path, Value),
     /// `target = source + value`; the source is read before the update.
-    Sum { target: Path, source: Path, by: Value },
+    Sum {
+        target: Path,
+        source: Path,
+        by: Value,
+    },
     /// ADD: starts at zero when the attribute is absent.
     Add(Path, Value),
     Remove(Path),
@@ -132,7 +136,11 @@ pub struct Update {
 impl Update {
     /// An update of the item at `key`.
     pub fn of(key: Key) -> Self {
-        Self { key, changes: Vec::new(), cond: None }
+        Self {
+            key,
+            changes: Vec::new(),
+            cond: None,
+        }
     }
 
     /// The item that is updated.
@@ -148,14 +156,19 @@ impl Update {
 
     /// `path = value`, unless the attribute exists already.
     pub fn set_if_absent(mut self, path: impl Into<Path>, value: impl Serialize) -> Result<Self> {
-        self.changes.push(Change::SetIfAbsent(path.into(), Value::of(&value)?));
+        self.changes
+            .push(Change::SetIfAbsent(path.into(), Value::of(&value)?));
         Ok(self)
     }
 
     /// `target = source + by`, both numbers; `source` as it stands before the update.
     pub fn sum(mut self, target: impl Into<Path>, source: impl Into<Path>, by: i64) -> Result<Self> {
         let by = Value::of(&by)?;
-        self.changes.push(Change::Sum { target: target.into(), source: source.into(), by });
+        self.changes.push(Change::Sum {
+            target: target.into(),
+            source: source.into(),
+            by,
+        });
         Ok(self)
     }
 

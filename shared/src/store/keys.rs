@@ -17,7 +17,10 @@ pub struct Key {
 
 impl Key {
     pub(crate) fn raw(pk: impl Into<String>, sk: impl Into<String>) -> Self {
-        Self { pk: pk.into(), sk: sk.into() }
+        Self {
+            pk: pk.into(),
+            sk: sk.into(),
+        }
     }
 
     /// The partition key.
@@ -88,7 +91,10 @@ pub fn session(user: UserId, session: SessionId) -> Key {
 
 /// All sessions of a person.
 pub fn sessions(user: UserId) -> List {
-    List { pk: user_pk(user), prefix: "SES#" }
+    List {
+        pk: user_pk(user),
+        prefix: "SES#",
+    }
 }
 
 /// A person's own record of a workspace they are a member of.
@@ -98,7 +104,10 @@ pub fn membership(user: UserId, workspace: WorkspaceId) -> Key {
 
 /// All workspaces a person is a member of.
 pub fn memberships(user: UserId) -> List {
-    List { pk: user_pk(user), prefix: "WS#" }
+    List {
+        pk: user_pk(user),
+        prefix: "WS#",
+    }
 }
 
 /// Holds an e-mail address for one person; `address` in lower case.
@@ -128,7 +137,10 @@ pub fn member(workspace: WorkspaceId, user: UserId) -> Key {
 
 /// All members of a workspace.
 pub fn members(workspace: WorkspaceId) -> List {
-    List { pk: workspace_pk(workspace), prefix: "MEMBER#" }
+    List {
+        pk: workspace_pk(workspace),
+        prefix: "MEMBER#",
+    }
 }
 
 /// An agent.
@@ -138,7 +150,10 @@ pub fn agent(agent: AgentId) -> Key {
 
 /// All agents of a workspace.
 pub fn agents(workspace: WorkspaceId) -> List {
-    List { pk: workspace_pk(workspace), prefix: "AGENT#" }
+    List {
+        pk: workspace_pk(workspace),
+        prefix: "AGENT#",
+    }
 }
 
 fn conversations_pk(agent: AgentId, user: UserId) -> String {
@@ -152,7 +167,10 @@ pub fn conversation(agent: AgentId, user: UserId, conversation: ConversationId) 
 
 /// All conversations of a user with an agent, oldest first.
 pub fn conversations(agent: AgentId, user: UserId) -> List {
-    List { pk: conversations_pk(agent, user), prefix: "CNV#" }
+    List {
+        pk: conversations_pk(agent, user),
+        prefix: "CNV#",
+    }
 }
 
 /// One turn (question and answer) of a conversation.
@@ -162,7 +180,10 @@ pub fn turn(conversation: ConversationId, call: CallId) -> Key {
 
 /// All turns of a conversation, oldest first.
 pub fn turns(conversation: ConversationId) -> List {
-    List { pk: format!("CNV#{conversation}"), prefix: "TURN#" }
+    List {
+        pk: format!("CNV#{conversation}"),
+        prefix: "TURN#",
+    }
 }
 
 /// The head of an account's ledger; alone in its partition, as it is the hot item.
@@ -177,7 +198,10 @@ pub fn ledger_entry(account: UserId, seq: u64) -> Key {
 
 /// All ledger entries of an account that have left the head, oldest first.
 pub fn ledger_entries(account: UserId) -> List {
-    List { pk: format!("ENTRIES#{account}"), prefix: "E#" }
+    List {
+        pk: format!("ENTRIES#{account}"),
+        prefix: "E#",
+    }
 }
 
 /// The record that an operation of a ledger has happened, after it left the head.
@@ -192,7 +216,10 @@ pub fn hold(call: CallId) -> Key {
 
 /// Open holds by the time they expire, in one of `SHARDS` partitions of the first index.
 pub fn hold_expiry(call: CallId, expires_at: Timestamp) -> Index {
-    Index { pk: open_holds(shard(call.as_bytes())), sk: format!("{}#{call}", sortable(expires_at)) }
+    Index {
+        pk: open_holds(shard(call.as_bytes())),
+        sk: format!("{}#{call}", sortable(expires_at)),
+    }
 }
 
 /// One shard of the open holds in the first index.
@@ -212,23 +239,35 @@ pub fn bill(call: CallId) -> Key {
 
 /// A usage event of a workspace.
 pub fn usage_event(workspace: WorkspaceId, at: Timestamp, call: CallId) -> Key {
-    Key::raw(format!("USAGE#{workspace}"), format!("EVENT#{}#{call}", sortable(at)))
+    Key::raw(
+        format!("USAGE#{workspace}"),
+        format!("EVENT#{}#{call}", sortable(at)),
+    )
 }
 
 /// All usage events of a workspace, oldest first.
 pub fn usage_events(workspace: WorkspaceId) -> List {
-    List { pk: format!("USAGE#{workspace}"), prefix: "EVENT#" }
+    List {
+        pk: format!("USAGE#{workspace}"),
+        prefix: "EVENT#",
+    }
 }
 
 /// A usage counter: `bucket` is `hour`, `day` or `month`, `start` the bucket's start as RFC 3339, `group` what is
 /// counted together (`all`, `agent#…`, `model#…`, `member#…`).
 pub fn usage_counter(workspace: WorkspaceId, bucket: &str, dimension: &str, start: &str, value: &str) -> Key {
-    Key::raw(format!("STATS#{workspace}#{bucket}#{dimension}"), format!("{start}#{value}"))
+    Key::raw(
+        format!("STATS#{workspace}#{bucket}#{dimension}"),
+        format!("{start}#{value}"),
+    )
 }
 
 /// Counters of one bucket size and dimension, by start.
 pub fn usage_counters(workspace: WorkspaceId, bucket: &str, dimension: &str) -> List {
-    List { pk: format!("STATS#{workspace}#{bucket}#{dimension}"), prefix: "" }
+    List {
+        pk: format!("STATS#{workspace}#{bucket}#{dimension}"),
+        prefix: "",
+    }
 }
 
 /// The idempotency record of a caller's key.
@@ -243,7 +282,10 @@ pub fn audit(scope: &str, at: Timestamp, id: AuditId) -> Key {
 
 /// All audit records of a scope, oldest first.
 pub fn audits(scope: &str) -> List {
-    List { pk: format!("AUDIT#{scope}"), prefix: "" }
+    List {
+        pk: format!("AUDIT#{scope}"),
+        prefix: "",
+    }
 }
 
 /// A domain event that waits for its publisher.
@@ -257,7 +299,10 @@ fn outbox_pk(shard: u8) -> String {
 
 /// One shard of the outbox, oldest first.
 pub fn outbox_shard(shard: u8) -> List {
-    List { pk: outbox_pk(shard), prefix: "evt_" }
+    List {
+        pk: outbox_pk(shard),
+        prefix: "evt_",
+    }
 }
 
 /// A rate limit's counter for one window.

@@ -23,12 +23,18 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// A list that is whole.
     pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+        Self {
+            items,
+            next_cursor: None,
+        }
     }
 
     /// The same page with other items.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(f).collect(), next_cursor: self.next_cursor }
+        Page {
+            items: self.items.into_iter().map(f).collect(),
+            next_cursor: self.next_cursor,
+        }
     }
 }
 
@@ -41,7 +47,10 @@ pub struct PageRequest {
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self { limit: DEFAULT_LIMIT, after: None }
+        Self {
+            limit: DEFAULT_LIMIT,
+            after: None,
+        }
     }
 }
 
@@ -60,10 +69,17 @@ impl PageRequest {
                 .parse()
                 .ok()
                 .filter(|n| (1..=MAX_LIMIT).contains(n))
-                .ok_or_else(|| Error::field("query.limit", format!("must be a whole number from 1 to {MAX_LIMIT}")))?,
+                .ok_or_else(|| {
+                    Error::field(
+                        "query.limit",
+                        format!("must be a whole number from 1 to {MAX_LIMIT}"),
+                    )
+                })?,
         };
         let after = cursor
-            .map(|text| decode(text).ok_or_else(|| Error::field("query.cursor", "is not a cursor of this list")))
+            .map(|text| {
+                decode(text).ok_or_else(|| Error::field("query.cursor", "is not a cursor of this list"))
+            })
             .transpose()?;
         Ok(Self { limit, after })
     }
@@ -98,16 +114,26 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_the_sort_key() {
         let page = PageRequest::parse(Some("7"), Some(&cursor("AGENT#x")));
-        assert!(matches!(&page, Ok(p) if p.after() == Some("AGENT#x") && p.limit() == 7), "{page:?}");
+        assert!(
+            matches!(&page, Ok(p) if p.after() == Some("AGENT#x") && p.limit() == 7),
+            "{page:?}"
+        );
     }
 
     #[test]
     fn a_bad_page_names_its_field() {
-        for (limit, cursor, field) in
-            [(Some("0"), None, "query.limit"), (Some("101"), None, "query.limit"), (Some("x"), None, "query.limit"), (None, Some("%%"), "query.cursor"), (None, Some(""), "query.cursor")]
-        {
+        for (limit, cursor, field) in [
+            (Some("0"), None, "query.limit"),
+            (Some("101"), None, "query.limit"),
+            (Some("x"), None, "query.limit"),
+            (None, Some("%%"), "query.cursor"),
+            (None, Some(""), "query.cursor"),
+        ] {
             let error = PageRequest::parse(limit, cursor);
-            assert!(matches!(&error, Err(Error::Invalid(f)) if f[0].field == field), "{error:?}");
+            assert!(
+                matches!(&error, Err(Error::Invalid(f)) if f[0].field == field),
+                "{error:?}"
+            );
         }
     }
 }

@@ -94,7 +94,14 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    pub(super) fn new(id: AuditId, cause: &Context, action: Action, scope: Scope, resource: String, detail: Value) -> Self {
+    pub(super) fn new(
+        id: AuditId,
+        cause: &Context,
+        action: Action,
+        scope: Scope,
+        resource: String,
+        detail: Value,
+    ) -> Self {
         Self {
             id,
             scope: scope.name(),

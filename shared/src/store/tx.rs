@@ -41,7 +41,9 @@ impl OnceKey {
     /// # Errors
     /// `KeyReused` when the key came with another request.
     pub async fn first_answer<T>(&self, db: &Db, now: jiff::Timestamp) -> Result<Option<Reply<T>>> {
-        let record = db.get::<OnceRecord>(&super::keys::once(self.user, &self.key)).await?;
+        let record = db
+            .get::<OnceRecord>(&super::keys::once(self.user, &self.key))
+            .await?;
         match record.filter(|r| r.expires_at > now) {
             None => Ok(None),
             Some(r) if r.input != self.input => Err(Error::KeyReused),
@@ -75,17 +77,29 @@ pub struct Tx<'a> {
 }
 
 fn conflict() -> Error {
-    Error::Conflict { code: "conflict", detail: "the resource was changed by another request: read it again".into() }
+    Error::Conflict {
+        code: "conflict",
+        detail: "the resource was changed by another request: read it again".into(),
+    }
 }
 
 impl<'a> Tx<'a> {
     /// A transaction caused by `cause`.
     pub fn new(db: &'a Db, clock: &'a dyn Clock, cause: &'a Context) -> Self {
-        Self { db, clock, cause, staged: Vec::new(), once: None }
+        Self {
+            db,
+            clock,
+            cause,
+            staged: Vec::new(),
+            once: None,
+        }
     }
 
     fn stage(mut self, write: Write, on_refusal: impl Fn() -> Error + Send + Sync + 'static) -> Self {
-        self.staged.push(Staged { write, on_refusal: Box::new(on_refusal) });
+        self.staged.push(Staged {
+            write,
+            on_refusal: Box::new(on_refusal),
+        });
         self
     }
 
@@ -95,7 +109,11 @@ impl<'a> Tx<'a> {
     }
 
     /// Creates an item, or fails with `on_refusal` when there is one.
-    pub fn create_or<E: Entity>(self, entity: &E, on_refusal: impl Fn() -> Error + Send + Sync + 'static) -> Result<Self> {
+    pub fn create_or<E: Entity>(
+        self,
+        entity: &E,
+        on_refusal: impl Fn() -> Error + Send + Sync + 'static,
+    ) -> Result<Self> {
         Ok(self.stage(Write::Put(item(entity)?, Some(Cond::item_absent())), on_refusal))
     }
 
@@ -105,7 +123,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes an item if `cond` holds for what is there.
-    pub fn put_if<E: Entity>(self, entity: &E, cond: Cond, on_refusal: impl Fn() -> Error + Send + Sync + 'static) -> Result<Self> {
+    pub fn put_if<E: Entity>(
+        self,
+        entity: &E,
+        cond: Cond,
+        on_refusal: impl Fn() -> Error + Send + Sync + 'static,
+    ) -> Result<Self> {
         Ok(self.stage(Write::Put(item(entity)?, Some(cond)), on_refusal))
     }
 
@@ -129,7 +152,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Deletes an item if `cond` holds for it.
-    pub fn delete(self, key: Key, cond: Option<Cond>, on_refusal: impl Fn() -> Error + Send + Sync + 'static) -> Self {
+    pub fn delete(
+        self,
+        key: Key,
+        cond: Option<Cond>,
+        on_refusal: impl Fn() -> Error + Send + Sync + 'static,
+    ) -> Self {
         self.stage(Write::Delete(key, cond), on_refusal)
     }
 
@@ -147,13 +175,23 @@ impl<'a> Tx<'a> {
 
     /// Publishes a domain event once the transaction has committed.
     pub fn event(self, event_type: &str, data: Value) -> Result<Self> {
-        let record = OutboxRecord { id: EventId::new(self.clock), event_type: event_type.into(), at: self.cause.now, data };
+        let record = OutboxRecord {
+            id: EventId::new(self.clock),
+            event_type: event_type.into(),
+            at: self.cause.now,
+            data,
+        };
         self.create(&record)
     }
 
     /// The same under an id that the caller derived, so that a repeated commit publishes no second event.
     pub fn event_as(self, id: EventId, event_type: &str, data: Value) -> Result<Self> {
-        let record = OutboxRecord { id, event_type: event_type.into(), at: self.cause.now, data };
+        let record = OutboxRecord {
+            id,
+            event_type: event_type.into(),
+            at: self.cause.now,
+            data,
+        };
         self.put(&record)
     }
 
@@ -179,14 +217,19 @@ impl<'a> Tx<'a> {
                 expires_at: self.cause.now.checked_add(ONCE_LIFE).map_err(Error::internal)?,
             };
             let free = Cond::item_absent().or(Cond::le("expiresAt", self.cause.now)?);
-            let replay = Staged { write: Write::Put(item(&record)?, Some(free)), on_refusal: Box::new(|| Error::KeyReused) };
+            let replay = Staged {
+                write: Write::Put(item(&record)?, Some(free)),
+                on_refusal: Box::new(|| Error::KeyReused),
+            };
             // First in the list, so that a repeated request is told apart before its other conditions speak.
             self.staged.insert(0, replay);
             return match self.send().await? {
                 None => Ok(reply),
                 Some(0) => match once.first_answer(self.db, self.cause.now).await? {
                     Some(first) => Ok(first),
-                    None => Err(Error::Unavailable("the idempotency record changed while it was read".into())),
+                    None => Err(Error::Unavailable(
+                        "the idempotency record changed while it was read".into(),
+                    )),
                 },
                 Some(index) => Err(self.refusal(index)),
             };
@@ -212,9 +255,16 @@ impl<'a> Tx<'a> {
     /// The index of the first refused write, or `None` when everything was written.
     async fn send(&self) -> Result<Option<usize>> {
         if self.staged.len() > MAX_WRITES {
-            return Err(Error::internal(format!("a transaction of {} writes", self.staged.len())));
+            return Err(Error::internal(format!(
+                "a transaction of {} writes",
+                self.staged.len()
+            )));
         }
-        let items = self.staged.iter().map(|s| self.render(&s.write)).collect::<Result<Vec<_>>>()?;
+        let items = self
+            .staged
+            .iter()
+            .map(|s| self.render(&s.write))
+            .collect::<Result<Vec<_>>>()?;
         let token = data_encoding::HEXLOWER.encode(&random::bytes::<16>());
         for n in 0..TRIES {
             let sent = {
@@ -286,7 +336,8 @@ impl<'a> Tx<'a> {
                     .set_condition_expression(r.condition.clone())
                     .set_expression_attribute_names(r.names())
                     .set_expression_attribute_values(r.values());
-                wrap.condition_check(check.build().map_err(Error::internal)?).build()
+                wrap.condition_check(check.build().map_err(Error::internal)?)
+                    .build()
             }
         })
     }
@@ -300,17 +351,36 @@ enum Verdict {
 
 fn verdict<R>(error: &SdkError<TransactWriteItemsError, R>) -> Verdict {
     use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-    let Some(service) = error.as_service_error() else { return Verdict::Failed };
+    let Some(service) = error.as_service_error() else {
+        return Verdict::Failed;
+    };
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = service else {
         return match service.code() {
-            Some("TransactionInProgressException" | "ThrottlingException" | "ProvisionedThroughputExceededException" | "InternalServerError") => Verdict::TryAgain,
+            Some(
+                "TransactionInProgressException"
+                | "ThrottlingException"
+                | "ProvisionedThroughputExceededException"
+                | "InternalServerError",
+            ) => Verdict::TryAgain,
             _ => Verdict::Failed,
         };
     };
-    let codes: Vec<_> = cancelled.cancellation_reasons().iter().map(|r| r.code().unwrap_or("None")).collect();
+    let codes: Vec<_> = cancelled
+        .cancellation_reasons()
+        .iter()
+        .map(|r| r.code().unwrap_or("None"))
+        .collect();
     if let Some(index) = codes.iter().position(|c| *c == "ConditionalCheckFailed") {
         return Verdict::Refused(index);
     }
-    let passing = ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"];
-    if codes.iter().any(|c| passing.contains(c)) { Verdict::TryAgain } else { Verdict::Failed }
+    let passing = [
+        "TransactionConflict",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+    ];
+    if codes.iter().any(|c| passing.contains(c)) {
+        Verdict::TryAgain
+    } else {
+        Verdict::Failed
+    }
 }

@@ -16,7 +16,9 @@ pub(super) struct Value(pub(super) AttributeValue);
 
 impl Value {
     pub(super) fn of(value: &impl Serialize) -> Result<Self> {
-        serde_dynamo::to_attribute_value(value).map(Self).map_err(Error::internal)
+        serde_dynamo::to_attribute_value(value)
+            .map(Self)
+            .map_err(Error::internal)
     }
 }
 
@@ -62,7 +64,11 @@ impl Rendered {
     }
 
     fn path(&mut self, path: &Path) -> String {
-        path.0.iter().map(|name| self.name(name)).collect::<Vec<_>>().join(".")
+        path.0
+            .iter()
+            .map(|name| self.name(name))
+            .collect::<Vec<_>>()
+            .join(".")
     }
 
     fn value(&mut self, value: &Value) -> String {
@@ -81,7 +87,12 @@ impl Rendered {
                     set.push(format!("{p} = if_not_exists({p}, {})", self.value(v)));
                 }
                 Change::Sum { target, source, by } => {
-                    set.push(format!("{} = {} + {}", self.path(target), self.path(source), self.value(by)));
+                    set.push(format!(
+                        "{} = {} + {}",
+                        self.path(target),
+                        self.path(source),
+                        self.value(by)
+                    ));
                 }
                 Change::Add(p, v) => add.push(format!("{} {}", self.path(p), self.value(v))),
                 Change::Remove(p) => remove.push(self.path(p)),
@@ -139,7 +150,10 @@ mod tests {
             r.update.as_deref(),
             Some("SET #n0 = :v0, #n1.#n2 = #n3 + :v1 ADD #n4 :v2 REMOVE #n5")
         );
-        assert_eq!(r.condition.as_deref(), Some("(#n6 = :v3) AND (attribute_not_exists(#n7.#n2))"));
+        assert_eq!(
+            r.condition.as_deref(),
+            Some("(#n6 = :v3) AND (attribute_not_exists(#n7.#n2))")
+        );
         assert_eq!(r.names.get("#n2").map(String::as_str), Some("op:1"));
         Ok(())
     }

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use camarad::lambda::http::lambda_service;
+use camarad::store::cost::Cost;
 use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -33,11 +34,19 @@ pub struct Answer {
     pub headers: http::HeaderMap,
     /// The body.
     pub body: String,
+    /// What the request cost in DynamoDB until its head was sent.
+    pub cost: Cost,
 }
 
 impl Client {
     pub(super) fn new(service: Router, token: Option<String>) -> Self {
-        Self { service, token, user: None, headers: HashMap::new(), ip: "203.0.113.7".into() }
+        Self {
+            service,
+            token,
+            user: None,
+            headers: HashMap::new(),
+            ip: "203.0.113.7".into(),
+        }
     }
 
     /// The same caller, sending one more header.
@@ -54,7 +63,10 @@ impl Client {
 
     /// The same caller with another access token.
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.into()), ..self.clone() }
+        Self {
+            token: Some(token.into()),
+            ..self.clone()
+        }
     }
 
     /// GET
@@ -79,21 +91,36 @@ impl Client {
 
     /// Any request; a body is sent as application/json unless a header says otherwise.
     pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
-        let (status, headers, mut stream) = self.open(method, path, body).await;
+        let (parts, mut stream) = self.open(method, path, body).await;
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             bytes.extend_from_slice(&chunk.expect("the body ends well"));
         }
-        Answer { status, headers, body: String::from_utf8(bytes).expect("UTF-8") }
+        let body = String::from_utf8(bytes).expect("UTF-8");
+        let cost = parts.extensions.get::<Cost>().copied().unwrap_or_default();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            cost,
+        }
     }
 
     /// Any request, with the answer's body as it arrives.
-    pub async fn open(&self, method: &str, path: &str, body: Option<String>) -> (u16, http::HeaderMap, ByteStream) {
+    pub async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> (http::response::Parts, ByteStream) {
         let event = self.event(method, path, body.as_deref());
         let request = lambda_http::request::from_str(&event.to_string()).expect("a REST event");
-        let response: http::Response<Body> = lambda_service(self.service.clone()).oneshot(request).await.expect("infallible");
+        let response: http::Response<Body> = lambda_service(self.service.clone())
+            .oneshot(request)
+            .await
+            .expect("infallible");
         let (parts, body) = response.into_parts();
-        (parts.status.as_u16(), parts.headers, Box::pin(body.into_data_stream()))
+        (parts, Box::pin(body.into_data_stream()))
     }
 
     /// The API Gateway REST (v1) event of a request.
@@ -102,17 +129,30 @@ impl Client {
         let mut headers = self.headers.clone();
         headers.insert("Host".into(), "api.camarad.test".into());
         if let Some(token) = &self.token {
-            headers.entry("Authorization".into()).or_insert_with(|| format!("Bearer {token}"));
+            headers
+                .entry("Authorization".into())
+                .or_insert_with(|| format!("Bearer {token}"));
         }
         if body.is_some() {
-            headers.entry("Content-Type".into()).or_insert_with(|| "application/json".into());
+            headers
+                .entry("Content-Type".into())
+                .or_insert_with(|| "application/json".into());
         }
         let mut multi: HashMap<String, Vec<String>> = HashMap::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            multi.entry(name.into_owned()).or_default().push(value.into_owned());
+            multi
+                .entry(name.into_owned())
+                .or_default()
+                .push(value.into_owned());
         }
-        let single: HashMap<_, _> = multi.iter().map(|(n, v)| (n.clone(), v.last().cloned())).collect();
-        let many: HashMap<_, _> = headers.iter().map(|(n, v)| (n.clone(), vec![v.clone()])).collect();
+        let single: HashMap<_, _> = multi
+            .iter()
+            .map(|(n, v)| (n.clone(), v.last().cloned()))
+            .collect();
+        let many: HashMap<_, _> = headers
+            .iter()
+            .map(|(n, v)| (n.clone(), vec![v.clone()]))
+            .collect();
         json!({
             "resource": "/{proxy+}", "path": path, "httpMethod": method,
             "headers": headers, "multiValueHeaders": many,
@@ -160,7 +200,10 @@ impl Answer {
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["type"], format!("urn:camarad:problem:{code}"));
         assert_eq!(problem["status"], status);
-        assert!(problem["requestId"].as_str().is_some_and(|id| !id.is_empty()), "{problem}");
+        assert!(
+            problem["requestId"].as_str().is_some_and(|id| !id.is_empty()),
+            "{problem}"
+        );
         problem
     }
 
@@ -168,7 +211,12 @@ impl Answer {
     #[track_caller]
     pub fn assert_invalid(&self, field: &str) {
         let problem = self.assert_problem(422, "invalid");
-        let fields: Vec<_> = problem["errors"].as_array().into_iter().flatten().map(|e| e["field"].as_str().unwrap_or_default()).collect();
+        let fields: Vec<_> = problem["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|e| e["field"].as_str().unwrap_or_default())
+            .collect();
         assert!(fields.contains(&field), "{problem}");
     }
 

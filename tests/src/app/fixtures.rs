@@ -2,9 +2,11 @@
 
 use camarad::context::Context;
 use camarad::domain::auth::sessions::Session;
+use camarad::domain::permissions::Role;
 use camarad::domain::plans::{Plan, TRIAL_DAYS};
 use camarad::domain::users::{Account, SubscriptionStatus, User};
-use camarad::ids::UserId;
+use camarad::domain::workspaces::{Member, Membership};
+use camarad::ids::{UserId, WorkspaceId};
 use jiff::SignedDuration;
 
 use super::{Client, TestApp};
@@ -38,8 +40,42 @@ impl TestApp {
             created_at: now,
         };
         let tx = self.app.tx(&context);
-        tx.create(&user).and_then(|tx| tx.create(&account)).expect("items").run().await.expect("the person is new");
+        tx.create(&user)
+            .and_then(|tx| tx.create(&account))
+            .expect("items")
+            .run()
+            .await
+            .expect("the person is new");
         self.sign_in(user.id).await
+    }
+
+    /// A new person who has joined a workspace in this role.
+    pub async fn join(&self, workspace: &str, role: Role) -> Client {
+        let workspace_id: WorkspaceId = workspace.parse().expect("a workspace id");
+        let address = format!("{}@example.com", UserId::new(self.app.clock()));
+        let client = self.sign_up(&address, Plan::Agency).await;
+        let user_id = client.user.expect("signed in");
+        let joined_at = self.app.clock().now();
+        let context = Context::system("fixture", joined_at);
+        let tx = self.app.tx(&context);
+        let tx = tx
+            .create(&Member {
+                workspace_id,
+                user_id,
+                role,
+                joined_at,
+            })
+            .expect("an item");
+        tx.create(&Membership {
+            workspace_id,
+            user_id,
+            role,
+        })
+        .expect("an item")
+        .run()
+        .await
+        .expect("a new member");
+        client
     }
 
     /// Another session of a person.
@@ -48,9 +84,18 @@ impl TestApp {
         let now = clock.now();
         let context = Context::system("fixture", now);
         let (session, _) = Session::start(user, "fixture", &context, clock).expect("a session");
-        self.app.db().put(&session, None).await.expect("the session is written");
+        self.app
+            .db()
+            .put(&session, None)
+            .await
+            .expect("the session is written");
         let secrets = self.app.secrets().expect("secrets");
-        let token = self.app.tokens().sign(secrets, user, session.id, now, now).await.expect("a token");
+        let token = self
+            .app
+            .tokens()
+            .sign(secrets, user, session.id, now, now)
+            .await
+            .expect("a token");
         let mut client = self.anonymous().with_token(&token);
         client.user = Some(user);
         client

@@ -90,7 +90,11 @@ impl TestApp {
     /// With an AI provider.
     pub async fn with_ai() -> Self {
         let ai = AiPeer::start().await.expect("the AI peer starts");
-        Self::with(Setup { ai: Some(ai), ..Setup::default() }).await
+        Self::with(Setup {
+            ai: Some(ai),
+            ..Setup::default()
+        })
+        .await
     }
 
     /// With whatever `setup` names.
@@ -100,7 +104,12 @@ impl TestApp {
         let sqs = client!(aws_sdk_sqs, &account);
         let secrets = client!(aws_sdk_secretsmanager, &account);
         template::create_table(&dynamodb, "camarad", true).await;
-        let queue = sqs.create_queue().queue_name("metering").send().await.expect("the queue is created");
+        let queue = sqs
+            .create_queue()
+            .queue_name("metering")
+            .send()
+            .await
+            .expect("the queue is created");
         put_secrets(&secrets, &setup).await;
 
         let config = Config {
@@ -122,7 +131,14 @@ impl TestApp {
             .web(camarad::ports::web::client().expect("an HTTP client"))
             .build();
         let service = edge::service(routers::all(), app.clone(), edge::STREAMING);
-        Self { app, clock, ai: setup.ai, dynamodb, sqs, service }
+        Self {
+            app,
+            clock,
+            ai: setup.ai,
+            dynamodb,
+            sqs,
+            service,
+        }
     }
 
     /// Somebody who has not signed in.
@@ -137,7 +153,14 @@ impl TestApp {
 
     /// Every item of the table but rate counters, as text: two snapshots are equal when nothing was changed.
     pub async fn snapshot(&self) -> Vec<String> {
-        let mut pages = self.dynamodb.scan().table_name("camarad").consistent_read(true).into_paginator().items().send();
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name("camarad")
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
         let mut items = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.expect("the table answers");
@@ -152,9 +175,15 @@ impl TestApp {
 }
 
 async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
-    let base = setup.ai.as_ref().map_or_else(|| "http://127.0.0.1:9".to_owned(), AiPeer::base_url);
+    let base = setup
+        .ai
+        .as_ref()
+        .map_or_else(|| "http://127.0.0.1:9".to_owned(), AiPeer::base_url);
     let all = [
-        ("signing-keys", serde_json::json!({"version": 1, "seed": "a seed of tests, which is long enough to be taken as one"})),
+        (
+            "signing-keys",
+            serde_json::json!({"version": 1, "seed": "a seed of tests, which is long enough to be taken as one"}),
+        ),
         ("auth-secrets", setup.provider_secrets.clone()),
         (
             "ai-providers",
@@ -165,6 +194,12 @@ async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
         ),
     ];
     for (name, value) in all {
-        secrets.create_secret().name(name).secret_string(value.to_string()).send().await.expect("the secret is created");
+        secrets
+            .create_secret()
+            .name(name)
+            .secret_string(value.to_string())
+            .send()
+            .await
+            .expect("the secret is created");
     }
 }

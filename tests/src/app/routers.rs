@@ -10,5 +10,7 @@ pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
 
 /// All routes.
 pub fn all() -> OpenApiRouter<App> {
-    by_function().into_iter().fold(OpenApiRouter::new(), |all, (_, router)| all.merge(router))
+    by_function()
+        .into_iter()
+        .fold(OpenApiRouter::new(), |all, (_, router)| all.merge(router))
 }

@@ -10,20 +10,26 @@ use std::time::{Duration, Instant};
 
 /// The repository's top folder.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the repository")
+        .to_owned()
 }
 
 /// A tool of `make setup`; CAMARAD_TOOLS may name another folder.
 pub fn tool(name: &str) -> PathBuf {
-    let folder = std::env::var_os("CAMARAD_TOOLS").map_or_else(|| repository().join(".tools/bin"), PathBuf::from);
-    let path = folder.join(name);
+    let folder = std::env::var_os("CAMARAD_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
+    let path = folder.join("bin").join(name);
     assert!(path.exists(), "{} is missing: run `make setup`", path.display());
     path
 }
 
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// The running MiniStack.
@@ -67,7 +73,10 @@ fn start() -> Stack {
         .stderr(log)
         .spawn()
         .expect("python3 starts");
-    let stack = Stack { endpoint: format!("http://127.0.0.1:{port}"), _child: child };
+    let stack = Stack {
+        endpoint: format!("http://127.0.0.1:{port}"),
+        _child: child,
+    };
     wait_until_open(port, &folder);
     stack
 }
@@ -75,7 +84,11 @@ fn start() -> Stack {
 fn wait_until_open(port: u16, folder: &Path) {
     let since = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(30), "MiniStack does not start: see {}/ministack.log", folder.display());
+        assert!(
+            since.elapsed() < Duration::from_secs(30),
+            "MiniStack does not start: see {}/ministack.log",
+            folder.display()
+        );
         std::thread::sleep(Duration::from_millis(25));
     }
 }

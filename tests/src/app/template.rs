@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
-    StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 use serde_yaml_ng::Value;
 
@@ -25,23 +25,43 @@ fn table() -> &'static Value {
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_else(|| panic!("template.yaml: the table's {name}"))
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("template.yaml: the table's {name}"))
 }
 
 fn key_schema(value: &Value) -> Vec<KeySchemaElement> {
     let part = |v: &Value| {
         let key_type = KeyType::from(text(v, "KeyType"));
-        KeySchemaElement::builder().attribute_name(text(v, "AttributeName")).key_type(key_type).build().expect("a key")
+        KeySchemaElement::builder()
+            .attribute_name(text(v, "AttributeName"))
+            .key_type(key_type)
+            .build()
+            .expect("a key")
     };
-    value["KeySchema"].as_sequence().expect("KeySchema").iter().map(part).collect()
+    value["KeySchema"]
+        .as_sequence()
+        .expect("KeySchema")
+        .iter()
+        .map(part)
+        .collect()
 }
 
 fn attributes() -> Vec<AttributeDefinition> {
     let one = |v: &Value| {
         let of = ScalarAttributeType::from(text(v, "AttributeType"));
-        AttributeDefinition::builder().attribute_name(text(v, "AttributeName")).attribute_type(of).build().expect("an attribute")
+        AttributeDefinition::builder()
+            .attribute_name(text(v, "AttributeName"))
+            .attribute_type(of)
+            .build()
+            .expect("an attribute")
     };
-    table()["AttributeDefinitions"].as_sequence().expect("AttributeDefinitions").iter().map(one).collect()
+    table()["AttributeDefinitions"]
+        .as_sequence()
+        .expect("AttributeDefinitions")
+        .iter()
+        .map(one)
+        .collect()
 }
 
 fn indexes() -> Vec<GlobalSecondaryIndex> {
@@ -54,7 +74,12 @@ fn indexes() -> Vec<GlobalSecondaryIndex> {
             .build()
             .expect("an index")
     };
-    table()["GlobalSecondaryIndexes"].as_sequence().expect("GlobalSecondaryIndexes").iter().map(one).collect()
+    table()["GlobalSecondaryIndexes"]
+        .as_sequence()
+        .expect("GlobalSecondaryIndexes")
+        .iter()
+        .map(one)
+        .collect()
 }
 
 /// Creates the template's table under `name`, with its stream and time to live if the engine has them.
@@ -68,12 +93,26 @@ pub async fn create_table(client: &aws_sdk_dynamodb::Client, name: &str, stream:
         .set_global_secondary_indexes(Some(indexes()));
     if stream {
         let view = StreamViewType::NewAndOldImages;
-        let on = StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().expect("a stream");
+        let on = StreamSpecification::builder()
+            .stream_enabled(true)
+            .stream_view_type(view)
+            .build()
+            .expect("a stream");
         create = create.stream_specification(on);
     }
     create.send().await.expect("the table is created");
     if stream {
-        let ttl = TimeToLiveSpecification::builder().attribute_name("ttl").enabled(true).build().expect("a ttl");
-        client.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await.expect("time to live");
+        let ttl = TimeToLiveSpecification::builder()
+            .attribute_name("ttl")
+            .enabled(true)
+            .build()
+            .expect("a ttl");
+        client
+            .update_time_to_live()
+            .table_name(name)
+            .time_to_live_specification(ttl)
+            .send()
+            .await
+            .expect("time to live");
     }
 }

@@ -47,7 +47,12 @@ impl RefreshToken {
     /// The first token of a session.
     pub fn first(user: UserId, session: SessionId) -> Self {
         let family = BASE64URL_NOPAD.encode(&random::bytes::<16>());
-        Self { user, session, family, secret: random::secret() }
+        Self {
+            user,
+            session,
+            family,
+            secret: random::secret(),
+        }
     }
 
     /// Reads a token; `None` for text that was never one.
@@ -69,7 +74,13 @@ impl RefreshToken {
 
     /// The text that the client keeps.
     pub fn expose(&self) -> String {
-        format!("{PREFIX}{}_{}_{}{}", self.user.body(), self.session.body(), self.family, self.secret)
+        format!(
+            "{PREFIX}{}_{}_{}{}",
+            self.user.body(),
+            self.session.body(),
+            self.family,
+            self.secret
+        )
     }
 
     /// What the table holds of it.
@@ -86,7 +97,10 @@ impl RefreshToken {
         mac.update(b"camarad/refresh-token/v1:");
         mac.update(salt.as_bytes());
         let secret = BASE64URL_NOPAD.encode(&mac.finalize().into_bytes());
-        Ok(Self { secret, ..self.clone() })
+        Ok(Self {
+            secret,
+            ..self.clone()
+        })
     }
 }
 
@@ -142,7 +156,14 @@ async fn late(
     }
     tracing::warn!(session.id = %session.id, "a refresh token was used again: its session ends");
     let family = (token.user, token.session);
-    sessions::revoke(app, cause, family, Action::SessionRevoked, "refresh token used again").await?;
+    sessions::revoke(
+        app,
+        cause,
+        family,
+        Action::SessionRevoked,
+        "refresh token used again",
+    )
+    .await?;
     Err(refused())
 }
 
@@ -183,7 +204,14 @@ mod tests {
         let next = token.successor("a").ok();
         assert!(next.is_some() && next == token.successor("a").ok());
         assert!(next != token.successor("b").ok());
-        assert!(next != super::RefreshToken { secret: random::secret(), ..token.clone() }.successor("a").ok());
+        assert!(
+            next != super::RefreshToken {
+                secret: random::secret(),
+                ..token.clone()
+            }
+            .successor("a")
+            .ok()
+        );
         assert!(next.is_some_and(|n| n.family == token.family && n.secret.len() == SECRET_LEN));
     }
 

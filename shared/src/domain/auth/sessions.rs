@@ -131,7 +131,10 @@ impl From<&Session> for SessionView {
         Self {
             id: session.id,
             // A session begins with the proof; a later step-up moves only the proof, and the session's end tells.
-            created_at: session.expires_at.checked_sub(SESSION_LIFE).unwrap_or(session.authenticated_at),
+            created_at: session
+                .expires_at
+                .checked_sub(SESSION_LIFE)
+                .unwrap_or(session.authenticated_at),
             expires_at: session.expires_at,
             provider: session.provider.clone(),
             authenticated_at: session.authenticated_at,
@@ -151,7 +154,10 @@ pub async fn revoke(
     action: Action,
     reason: &str,
 ) -> Result<()> {
-    let ended = || Error::Conflict { code: ENDED, detail: "the session has ended already".into() };
+    let ended = || Error::Conflict {
+        code: ENDED,
+        detail: "the session has ended already".into(),
+    };
     let update = Update::of(keys::session(user, session))
         .set("revokedAt", cause.now)?
         .when(Cond::item_exists().and(Cond::absent("revokedAt")));

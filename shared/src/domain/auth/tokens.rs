@@ -82,16 +82,20 @@ struct Pair {
 
 impl Pair {
     fn derive(stored: &SecretString) -> Result<Self> {
-        let stored: Stored = serde_json::from_str(stored.expose_secret()).map_err(|_| Error::internal("the signing key secret is not {\"seed\": …}"))?;
+        let stored: Stored = serde_json::from_str(stored.expose_secret())
+            .map_err(|_| Error::internal("the signing key secret is not {\"seed\": …}"))?;
         if stored.seed.len() < 43 {
             return Err(Error::internal("the signing key's seed has less than 256 bits"));
         }
-        let seed: [u8; 32] = Sha256::digest(format!("camarad/access-token/ed25519/v1:{}", stored.seed)).into();
+        let seed: [u8; 32] =
+            Sha256::digest(format!("camarad/access-token/ed25519/v1:{}", stored.seed)).into();
         let x = BASE64URL_NOPAD.encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
         // RFC 7638, with the members that RFC 8037 requires, in lexicographic order.
         let thumbprint = Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
         // RFC 8410: the fixed PKCS#8 prefix of an Ed25519 private key, then its 32 bytes.
-        let mut der = vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let mut der = vec![
+            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+        ];
         der.extend_from_slice(&seed);
         let public = DecodingKey::from_ed_components(&x).map_err(Error::internal)?;
         let jwk = Jwk {
@@ -102,7 +106,11 @@ impl Pair {
             alg: "EdDSA".into(),
             purpose: "sig".into(),
         };
-        Ok(Self { jwk, private: EncodingKey::from_ed_der(&der), public })
+        Ok(Self {
+            jwk,
+            private: EncodingKey::from_ed_der(&der),
+            public,
+        })
     }
 }
 
@@ -120,7 +128,10 @@ fn unauthenticated() -> Error {
 impl Tokens {
     /// For this deployment.
     pub fn new(config: &Config) -> Self {
-        Self { issuer: config.public_url.clone(), secret: config.signing_keys_secret.clone() }
+        Self {
+            issuer: config.public_url.clone(),
+            secret: config.signing_keys_secret.clone(),
+        }
     }
 
     async fn pair(&self, secrets: &CachedSecrets, age: SignedDuration) -> Result<Pair> {
@@ -129,7 +140,14 @@ impl Tokens {
     }
 
     /// A token for this session.
-    pub async fn sign(&self, secrets: &CachedSecrets, user: UserId, session: SessionId, authenticated_at: Timestamp, now: Timestamp) -> Result<String> {
+    pub async fn sign(
+        &self,
+        secrets: &CachedSecrets,
+        user: UserId,
+        session: SessionId,
+        authenticated_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<String> {
         let pair = self.pair(secrets, crate::ports::secrets::CACHE_LIFE).await?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some("at+jwt".into());
@@ -168,7 +186,9 @@ impl Tokens {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Compared with the injected clock below.
         validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, &pair.public, &validation).map_err(|_| unauthenticated())?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &pair.public, &validation)
+            .map_err(|_| unauthenticated())?
+            .claims;
         let leeway = i64::try_from(LEEWAY_S).unwrap_or(0);
         if now.as_second() >= claims.exp + leeway || now.as_second() < claims.iat - leeway {
             return Err(unauthenticated());
@@ -178,6 +198,8 @@ impl Tokens {
 
     /// The published keys.
     pub async fn jwks(&self, secrets: &CachedSecrets) -> Result<Jwks> {
-        Ok(Jwks { keys: vec![self.pair(secrets, crate::ports::secrets::CACHE_LIFE).await?.jwk] })
+        Ok(Jwks {
+            keys: vec![self.pair(secrets, crate::ports::secrets::CACHE_LIFE).await?.jwk],
+        })
     }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plans::Plan;
 use crate::ids::UserId;
-use crate::store::keys::{self, Key};
 use crate::store::Entity;
+use crate::store::keys::{self, Key};
 
 /// A person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,13 @@
 """Runs other programs: output into a log, progress out of it, and none left behind when we stop."""
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
 import threading
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Set
+from typing import Callable, Dict, Iterator, List, Optional, Set
 
 from console import Failure
 from project import ROOT, shown
@@ -36,6 +37,18 @@ def stop_on_signals() -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGHUP, leave)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """While we tidy up, a second Ctrl-C must not leave half of it standing."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
 
 
 def _pump(stream, log, on_line: Optional[Callable[[str], None]]) -> None:

@@ -1,0 +1,199 @@
+"""What the local stack consists of: the ports, the four processes, and the environment of the functions."""
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Tuple
+
+from console import Failure
+from processes import Service
+from project import BIN, HOST, LOCAL, OIDC, ROOT, settings, tool_environment
+
+PORTS = {
+    "CAMARAD_API_PORT": 9000,
+    "CAMARAD_AWS_PORT": 4566,
+    "CAMARAD_AI_PORT": 4571,
+    "CAMARAD_OIDC_PORT": 4572,
+}
+PROVIDER = "camarad-local"  # id of the local sign-in provider; the real ones have ids such as `google`
+CLIENT_ID, CLIENT_SECRET = "camarad", "local-secret"
+# Answers that a laptop waits for at the same time: each is a process of its own, as in the cloud.
+CONCURRENCY = "4"
+# What a developer may set in `.env`, and what it becomes in the functions.
+PASSED_ON = ("PLATFORM_OPERATORS", "FRONTEND_ORIGINS", "LOG_LEVEL")
+
+
+class Config(NamedTuple):
+    values: Dict[str, str]  # the shell's variables over those of `.env`
+    ports: Dict[str, int]
+
+    def url(self, setting: str) -> str:
+        return "http://%s:%d" % (HOST, self.ports[setting])
+
+    @property
+    def api(self) -> str:
+        return self.url("CAMARAD_API_PORT")
+
+    @property
+    def aws(self) -> str:
+        return self.url("CAMARAD_AWS_PORT")
+
+    @property
+    def oidc(self) -> str:
+        return self.url("CAMARAD_OIDC_PORT")
+
+    @property
+    def ai(self) -> str:
+        return self.url("CAMARAD_AI_PORT")
+
+
+def read_config() -> Config:
+    values = settings()
+    ports: Dict[str, int] = {}
+    for name, default in PORTS.items():
+        text = values.get(name) or str(default)
+        if not text.isdigit() or not 0 < int(text) < 65536:
+            raise Failure("%s is %r, and no port." % (name, text), "Put a number from 1 to 65535 there, or nothing.")
+        ports[name] = int(text)
+    if len(set(ports.values())) != len(ports):
+        raise Failure("Two parts of the local stack have the same port.", "See %s." % ", ".join(PORTS))
+    return Config(values, ports)
+
+
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether anything speaks HTTP there and does not call it its own failure."""
+    try:
+        # never through a proxy of the machine: it is this machine
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=timeout):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def auth_providers(config: Config) -> str:
+    provider = {"id": PROVIDER, "name": "Local sign-in", "kind": "oidc", "issuer": config.oidc, "clientId": CLIENT_ID}
+    return json.dumps([provider], separators=(",", ":"))
+
+
+def ai_providers(config: Config) -> Dict[str, Dict[str, str]]:
+    """The real provider where there is a key for it, else the local one."""
+    openai, anthropic = config.values.get("OPENAI_API_KEY"), config.values.get("ANTHROPIC_API_KEY")
+    return {
+        "openai": {
+            "baseUrl": "https://api.openai.com/v1" if openai else config.ai + "/v1",
+            "apiKey": openai or "local",
+        },
+        "anthropic": {
+            "baseUrl": "https://api.anthropic.com" if anthropic else config.ai,
+            "apiKey": anthropic or "local",
+        },
+    }
+
+
+def aws_environment(config: Config) -> Dict[str, str]:
+    """For clients of the local AWS. Any key does there; the real ones of the machine must not be used by mistake."""
+    return {
+        "AWS_ENDPOINT_URL": config.aws,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
+def clean_environment() -> Dict[str, str]:
+    """The machine's, without what would lead an AWS client to a real account."""
+    return {name: value for name, value in tool_environment().items() if not name.startswith("AWS_")}
+
+
+def template_parameters(config: Config) -> List[str]:
+    pairs = {
+        "PublicUrl": config.api,
+        "AuthProviders": auth_providers(config),
+        "PlatformOperators": config.values.get("PLATFORM_OPERATORS", ""),
+        "FrontendOrigins": config.values.get("FRONTEND_ORIGINS", ""),
+    }
+    return ["%s=%s" % pair for pair in pairs.items()]
+
+
+def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, str]:
+    """What template.yaml gives the functions, for those that run here. `cargo lambda watch` has one for all."""
+    env = {
+        "STAGE": outputs["Stage"],
+        "TABLE_NAME": outputs["TableName"],
+        "PUBLIC_URL": config.api,
+        "SIGNING_KEYS_SECRET": outputs["SigningKeysSecret"],
+        "AUTH_PROVIDERS": auth_providers(config),
+        "AUTH_SECRETS_SECRET": outputs["AuthSecretsSecret"],
+        "AI_PROVIDERS_SECRET": outputs["AiProvidersSecret"],
+        "METERING_QUEUE_URL": outputs["MeteringQueueUrl"],
+        "AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH": "true",
+        **aws_environment(config),
+    }
+    for name in PASSED_ON:
+        if config.values.get(name):
+            env[name] = config.values[name]
+    return env
+
+
+def aws_service(config: Config, state: Path, persistent: bool) -> Service:
+    temporary = state / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    env = {
+        **clean_environment(),
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(config.ports["CAMARAD_AWS_PORT"]),
+        "TMPDIR": str(temporary),
+        "STATE_DIR": str(state / "aws"),
+        "PERSIST_STATE": "1" if persistent else "0",
+        # parts that would open ports of their own
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
+    url = config.aws + "/_ministack/health"
+    command = [str(BIN / "ministack")]
+    return Service("aws", "the local AWS", command, env, config.ports["CAMARAD_AWS_PORT"], "CAMARAD_AWS_PORT", lambda: answers(url))
+
+
+def oidc_service(config: Config) -> Service:
+    port = config.ports["CAMARAD_OIDC_PORT"]
+    callback = "%s/api/auth/%s/callback" % (config.api, PROVIDER)
+    command = ["node", str(OIDC / "server.mjs"), "--port", str(port), "--redirect-uri", callback]
+    command += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
+    url = config.oidc + "/.well-known/openid-configuration"
+    env = clean_environment()
+    return Service("oidc", "the local sign-in provider", command, env, port, "CAMARAD_OIDC_PORT", lambda: answers(url))
+
+
+def ai_service(config: Config) -> Service:
+    port = config.ports["CAMARAD_AI_PORT"]
+    command = [str(target_folder() / "ai-peer"), "--port", str(port)]
+    return Service("ai", "the local AI provider", command, clean_environment(), port, "CAMARAD_AI_PORT", lambda: answers(config.ai))
+
+
+def api_service(config: Config, functions: Dict[str, str], reload: bool) -> Service:
+    port = config.ports["CAMARAD_API_PORT"]
+    command = [str(BIN / "cargo-lambda"), "lambda", "watch", "-A", HOST, "-P", str(port), "--concurrency", CONCURRENCY]
+    # Without it, watch answers CORS preflights by itself, and they would be tried nowhere before the cloud.
+    command += ["--disable-cors", "--color", "never"]
+    if not reload:
+        command.append("--ignore-changes")
+    env = {**clean_environment(), **functions}
+    url = config.api + "/api/health"
+    return Service("api", "the functions", command, env, port, "CAMARAD_API_PORT", lambda: answers(url, 20.0), 90.0)
+
+
+def target_folder() -> Path:
+    return Path(os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))) / "debug"
+
+
+def state_folder(persistent: bool) -> Tuple[Path, Path]:
+    """Where the local AWS keeps its data, and where the deployment notes what it did. A demo begins with nothing."""
+    base = LOCAL / ("dev" if persistent else "once")
+    return base, base / "deploy"

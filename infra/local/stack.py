@@ -1,0 +1,205 @@
+"""The local stack: AWS services, sign-in provider, AI provider, and the functions, all on 127.0.0.1.
+
+    stack.py dev             run it in the foreground; functions reload as their code changes; Ctrl-C ends it
+    stack.py up | down       the same in the background
+    stack.py status          what runs
+    stack.py run -- CMD …    start it with empty data, run a command, stop it
+
+`dev` and `up` keep their data in .local/dev; logs are in .local/logs.
+"""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List
+
+import commands
+import processes
+import services
+from console import Failure, paint, run_main, say, step
+from processes import Known, Service
+from project import HERE, LOCAL, LOGS, TOOLS, shown, tool_environment
+from secretstore import put_secret
+from watching import announce, follow
+
+ORDER = ("api", "ai", "oidc", "aws")  # in which they are stopped: who asks before who answers
+
+
+@contextlib.contextmanager
+def claim() -> Iterator[None]:
+    """One stack per folder: two would share logs, data and process files."""
+    LOCAL.mkdir(exist_ok=True)
+    with (LOCAL / "lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(
+                "A local stack is already starting or running from this folder.",
+                "End it with Ctrl-C where it runs, then try again.",
+            ) from None
+        yield
+
+
+def build() -> None:
+    with step("Building the functions") as running:
+        commands.run(
+            ["cargo", "build", "--workspace"],
+            LOGS / "build.log",
+            "The build failed",
+            "`cargo build --workspace` shows the same.",
+            {**tool_environment(), **commands.CARGO_PROGRESS},
+            on_line=commands.cargo_progress(running.note),
+        )
+
+
+def launch(service: Service, persistent: bool) -> Known:
+    processes.require_port(service)
+    with step("Starting %s" % service.title):
+        known = processes.start(service, persistent)
+        processes.await_ready(service, known)
+    return known
+
+
+def deploy(config: services.Config, folder: Path) -> Dict[str, str]:
+    """The real template into the local AWS. Answers the outputs of the stack."""
+    command = [str(TOOLS / "sam" / "bin" / "python"), str(HERE / "deploy.py"), "--endpoint", config.aws]
+    command += ["--mode", "proxy", "--proxy-url", config.api, "--dir", str(folder)]
+    env = {**services.clean_environment(), **services.aws_environment(config)}
+    with step("Deploying template.yaml into it"):
+        commands.run(
+            command + services.template_parameters(config),
+            LOGS / "deploy.log",
+            "The deployment failed",
+            "`sam validate --lint` may say why; its whole log is in %s." % shown(folder / "sam.log"),
+            env,
+        )
+    return json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
+
+
+def seed(config: services.Config, outputs: Dict[str, str]) -> None:
+    """The secrets that an operator would put there by hand in the cloud."""
+    put_secret(config.aws, outputs["AuthSecretsSecret"], {services.PROVIDER: services.CLIENT_SECRET})
+    put_secret(config.aws, outputs["AiProvidersSecret"], services.ai_providers(config))
+
+
+def stop(found: List[Known]) -> None:
+    for name in ORDER:
+        known = processes.find(name, found)
+        if known:
+            processes.stop(known, 60.0 if known.persistent and name == "aws" else 10.0)
+
+
+def stop_leftovers() -> None:
+    """A stack whose owner was killed hard: its processes are known by id, and have nobody left who needs them."""
+    found = processes.remembered()
+    if found:
+        with step("Stopping what is left of an earlier run"):
+            stop(found)
+
+
+def start(config: services.Config, persistent: bool, reload: bool) -> None:
+    state, deployment = services.state_folder(persistent)
+    if not persistent:
+        shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(state / "tmp", ignore_errors=True)
+    build()
+    launch(services.aws_service(config, state, persistent), persistent)
+    outputs = deploy(config, deployment)
+    seed(config, outputs)
+    launch(services.oidc_service(config), persistent)
+    launch(services.ai_service(config), persistent)
+    launch(services.api_service(config, services.function_environment(config, outputs), reload), persistent)
+
+
+@contextlib.contextmanager
+def stack(config: services.Config, persistent: bool, reload: bool = False) -> Iterator[None]:
+    """A running stack; however the block ends, nothing of it is left."""
+    with claim():
+        stop_leftovers()
+        try:
+            start(config, persistent, reload)
+            yield
+        finally:
+            shut_down(persistent)
+
+
+def shut_down(persistent: bool) -> None:
+    with commands.undisturbed():
+        found = processes.remembered()
+        if found:
+            with step("Stopping the local stack"):
+                stop(found)
+        if not persistent:
+            shutil.rmtree(services.state_folder(False)[0], ignore_errors=True)
+
+
+def dev(config: services.Config) -> int:
+    with stack(config, persistent=True, reload=True):
+        announce(config)
+        follow([processes.find(name, processes.remembered()) for name in ORDER])
+    return 0
+
+
+def up(config: services.Config) -> int:
+    with claim():
+        stop_leftovers()
+        try:
+            start(config, persistent=True, reload=True)
+        except BaseException:
+            shut_down(True)
+            raise
+    announce(config)
+    say("It runs in the background; `make down` ends it.")
+    return 0
+
+
+def down() -> int:
+    found = processes.remembered()
+    if not found:
+        say("No local stack runs from this folder.")
+        return 0
+    with step("Stopping the local stack"):
+        stop(found)
+    return 0
+
+
+def status(config: services.Config) -> int:
+    found = processes.remembered()
+    for service in ("aws", "oidc", "ai", "api"):
+        known = processes.find(service, found)
+        mark = paint("running", "green") if known else paint("stopped", "dim")
+        where = " on port %d, process %d, log .local/logs/%s.log" % (known.port, known.pid, service) if known else ""
+        say("%-5s %s%s" % (service, mark, where))
+    healthy = bool(processes.find("api", found)) and services.answers(config.api + "/api/health")
+    say("api   %s" % ("answers at " + config.api if healthy else "does not answer"))
+    return 0 if healthy else 1
+
+
+def run_command(config: services.Config, command: List[str]) -> int:
+    with stack(config, persistent=False):
+        env = {**tool_environment(), **services.aws_environment(config), "CAMARAD_API": config.api}
+        return subprocess.run(command, env=env, check=False).returncode
+
+
+def main() -> int:
+    commands.stop_on_signals()
+    arguments = sys.argv[1:]
+    if arguments == ["down"]:
+        return down()
+    config = services.read_config()
+    if arguments[:2] == ["run", "--"] and arguments[2:]:
+        return run_command(config, arguments[2:])
+    verbs = {"dev": dev, "up": up, "status": status}
+    if len(arguments) == 1 and arguments[0] in verbs:
+        return verbs[arguments[0]](config)
+    say(__doc__ or "")
+    return 2
+
+
+if __name__ == "__main__":
+    run_main(main)

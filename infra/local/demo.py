@@ -1,0 +1,228 @@
+"""`make demo`: the main job, played over HTTP as a client would, and told as a person would want to read it.
+
+Starts a local stack with empty data and stops it at the end. While `make dev` runs in this folder, it plays there instead,
+as somebody new, and leaves it running.
+"""
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from decimal import Decimal
+from typing import Any, Dict, Iterator, List, Tuple
+
+import commands
+import processes
+import services
+from apiclient import Answer, Client
+from console import Failure, paint, report, run_main, say
+from display import INDENT, Flow, amount, bars, table
+from project import LOGS
+from signin import sign_in
+from stack import stack
+
+PRESETS = ["ceo", "cto", "cmo"]
+QUESTION = "We have twelve paying customers and money for nine months. What should I do this week?"
+SECOND_QUESTION = "Name the one technical risk that we should look at first."
+COUNTED_WITHIN = 20.0  # seconds that usage may take to come through the queue
+
+
+class Story:
+    """The steps in order; each says what it asked and what came back."""
+
+    def __init__(self, config: services.Config, email: str):
+        self.config, self.email = config, email
+        self.client = Client(config.api)
+        self.number = 0
+        self.names: Dict[str, str] = {}
+
+    def title(self, text: str) -> None:
+        self.number += 1
+        say()
+        say(paint("%d. %s" % (self.number, text), "bold"))
+
+    def asked(self, answer: Answer) -> Answer:
+        self.line(answer.method, answer.path, str(answer.status), answer.seconds)
+        return answer
+
+    def line(self, method: str, path: str, status: str, seconds: float) -> None:
+        shown = path if len(path) <= 76 else path[:73] + "…"
+        say(paint("%s%-4s %s  %s  %d ms" % (INDENT, method, shown, status, seconds * 1000), "dim"))
+
+    def get(self, path: str) -> Any:
+        return self.asked(self.client.get(path)).expect(200).json()
+
+    def post(self, path: str, value: Any, status: int) -> Any:
+        answer = self.client.post(path, value, Idempotency_Key=str(uuid.uuid4()))
+        return self.asked(answer).expect(status).json()
+
+    def sign_in(self) -> None:
+        self.title("Sign in, through OpenID Connect with PKCE")
+        tokens = sign_in(self.client, self.config, self.email, seen=self.asked)
+        user = tokens.get("user") or self.get("/api/user")
+        say("%sHello %s, %s." % (INDENT, user.get("name") or "you", paint(user.get("email", self.email), "green")))
+        balance = self.get("/api/ledger/balance")
+        say("%sThe trial of the plan Business has granted %s." % (INDENT, cbt(balance["balance"])))
+
+    def create_workspace(self) -> str:
+        self.title("A workspace")
+        workspace = self.post("/api/workspaces", {"name": "Analytical Engines", "type": "business"}, 201)
+        say("%s%s  %s" % (INDENT, paint(workspace.get("name", ""), "green"), workspace["id"]))
+        return workspace["id"]
+
+    def create_agents(self, workspace: str) -> List[Dict[str, Any]]:
+        self.title("Agents, from presets")
+        answer = self.post("/api/workspaces/%s/agents" % workspace, {"presetIds": PRESETS}, 201)
+        agents = answer["items"] if isinstance(answer, dict) else answer
+        self.names = {agent["id"]: agent.get("name", agent["id"]) for agent in agents}
+        table(["agent", "preset", "id"], [[a.get("name", ""), a.get("presetId", ""), a["id"]] for a in agents])
+        return agents
+
+    def ask_streaming(self, agent: Dict[str, Any]) -> Dict[str, Any]:
+        self.title("A question to %s, the answer as it arrives" % agent.get("name", "the agent"))
+        say("%s%s" % (INDENT, paint("“%s”" % QUESTION, "yellow")))
+        path, begun = "/api/agents/%s/stream" % agent["id"], time.monotonic()
+        flow, first, receipt = Flow(), 0.0, None
+        for event in self.client.events(path, {"message": QUESTION}, str(uuid.uuid4())):
+            if event.name == "delta":
+                first = first or time.monotonic() - begun
+                flow.add(event.data.get("text", ""))
+            elif event.name == "done":
+                receipt = event.data.get("receipt", event.data)
+            elif event.name == "error":
+                flow.end()
+                raise Failure("The answer broke off: %s" % event.data)
+        flow.end()
+        took = time.monotonic() - begun
+        self.line("POST", path, "200, first word after %d ms" % (first * 1000), took)
+        if receipt is None:
+            raise Failure("The stream ended without a receipt.")
+        return receipt
+
+    def show_receipt(self, receipt: Dict[str, Any]) -> None:
+        self.title("The receipt")
+        for name, value in sorted(flat(receipt), key=lambda item: RECEIPT_ORDER.get(item[0], 99)):
+            say("%s%-16s %s" % (INDENT, name, paint(value, "green") if name == "cost" else value))
+
+    def ask_plain(self, agent: Dict[str, Any]) -> None:
+        self.title("A question to %s, as one JSON answer" % agent.get("name", "the agent"))
+        say("%s%s" % (INDENT, paint("“%s”" % SECOND_QUESTION, "yellow")))
+        answer = self.post("/api/agents/%s/chat" % agent["id"], {"message": SECOND_QUESTION}, 200)
+        text = answer.get("text") or answer.get("message") or answer.get("reply") or ""
+        flow = Flow()
+        flow.add(text if isinstance(text, str) else text.get("content", ""))
+        flow.end()
+
+    def show_ledger(self) -> None:
+        self.title("The ledger")
+        entries = self.get("/api/ledger")["items"]
+        rows = [
+            [
+                str(entry["seq"]),
+                str(entry.get("at", ""))[11:19],
+                str(entry["kind"]),
+                amount(entry["delta"]),
+                amount(entry["balance"]),
+                str(entry.get("reason") or ""),
+            ]
+            for entry in sorted(entries, key=lambda entry: int(entry["seq"]))
+        ]
+        table(["seq", "time", "kind", "cbT", "balance", "reason"], rows, right=(0, 3, 4))
+        self.prove(entries)
+
+    def prove(self, entries: List[Dict[str, Any]]) -> None:
+        balance = self.get("/api/ledger/balance")
+        total = sum((Decimal(entry["delta"]) for entry in entries), Decimal(0))
+        if total != Decimal(balance["balance"]) or Decimal(balance["held"]) != 0:
+            raise Failure("The ledger does not add up: entries %s, balance %s." % (total, balance))
+        say("%sBalance %s, held %s. The entries add up to it." % (INDENT, cbt(balance["balance"]), balance["held"]))
+
+    def show_usage(self, workspace: str, calls: int) -> None:
+        self.title("Usage, counted once through the queue")
+        path = "/api/usage/stats?workspaceId=%s&range=day&groupBy=agent" % workspace
+        deadline = time.monotonic() + COUNTED_WITHIN
+        groups: Dict[str, Tuple[int, Decimal]] = {}
+        while True:
+            answer = self.client.get(path)
+            groups = by_group(answer.expect(200).json())
+            if sum(count for count, _ in groups.values()) >= calls:
+                break
+            if time.monotonic() > deadline:
+                raise Failure("Of %d calls only %s have been counted." % (calls, groups), log=LOGS / "api.log")
+            time.sleep(0.2)
+        self.asked(answer)
+        bars([(self.names.get(key, key), cost, self.bar_text(count, cost)) for key, (count, cost) in groups.items()])
+
+    @staticmethod
+    def bar_text(count: int, cost: Decimal) -> str:
+        return "%s cbT, %d call%s" % (amount(cost), count, "" if count == 1 else "s")
+
+
+RECEIPT_ORDER = {"model": 0, "inputTokens": 1, "outputTokens": 2, "cachedTokens": 3, "cost": 4, "balance": 5}
+
+
+def cbt(value: object) -> str:
+    return paint("%s cbT" % amount(value), "green")
+
+
+def flat(value: Dict[str, Any]) -> Iterator[Tuple[str, str]]:
+    """A receipt's fields, with those of an inner object beside the outer ones."""
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from flat(inner)
+        elif inner is not None:
+            yield name, str(inner)
+
+
+def by_group(stats: Dict[str, Any]) -> Dict[str, Tuple[int, Decimal]]:
+    """Calls and cost by agent, over all buckets of the answer."""
+    found: Dict[str, Tuple[int, Decimal]] = {}
+    for bucket in stats.get("buckets", []):
+        for row in bucket.get("groups") or [bucket]:
+            key = str(row.get("key") or row.get("agentId") or row.get("group") or "all")
+            calls, cost = found.get(key, (0, Decimal(0)))
+            found[key] = (calls + int(row.get("calls", 0)), cost + Decimal(str(row.get("cost", "0"))))
+    return found
+
+
+def play(config: services.Config, email: str) -> None:
+    story = Story(config, email)
+    story.sign_in()
+    workspace = story.create_workspace()
+    agents = story.create_agents(workspace)
+    story.show_receipt(story.ask_streaming(agents[0]))
+    story.ask_plain(agents[1])
+    story.show_ledger()
+    story.show_usage(workspace, calls=2)
+    say()
+
+
+@contextlib.contextmanager
+def stage(config: services.Config) -> Iterator[str]:
+    """A stack to play on, and as whom: a fresh one, or the developer's, where the name must be new."""
+    if processes.find("api", processes.remembered()) and services.answers(config.api + "/api/health"):
+        say("A local stack runs already (%s): the demo plays there." % config.api)
+        yield "ada+%s@example.com" % uuid.uuid4().hex[:8]
+    else:
+        with stack(config, persistent=False):
+            yield "ada@example.com"
+
+
+def main() -> int:
+    commands.stop_on_signals()
+    config = services.read_config()
+    begun = time.monotonic()
+    with stage(config) as email:
+        try:
+            play(config, email)
+        except Failure as failure:
+            # told while the stack and its logs are still there
+            failure.log = failure.log or LOGS / "api.log"
+            report(failure, lines=30)
+            return 1
+    say(paint("✓ The demo took %.0f s. To go on with it yourself: make dev" % (time.monotonic() - begun), "green"))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

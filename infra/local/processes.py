@@ -29,7 +29,6 @@ class Service(NamedTuple):
     command: List[str]
     env: Dict[str, str]
     port: int
-    port_setting: str
     ready: Callable[[], bool]
     patience: float = 30.0
 
@@ -127,19 +126,16 @@ def send(pids: Iterable[int], number: int) -> None:
             pass
 
 
-def reap(pid: int) -> None:
-    """Our own children stay as remains until they are asked for; those of an earlier run are not ours to ask for."""
+def over(pid: int, mark: str) -> bool:
+    """Whether a process has ended. Our own children are asked for, as else their remains stay until we end too."""
     try:
-        os.waitpid(pid, os.WNOHANG)
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
-        pass
+        return began(pid) != mark
 
 
 def gone(marks: Dict[int, str]) -> bool:
-    over = [pid for pid, mark in marks.items() if began(pid) != mark]
-    for pid in over:
-        reap(pid)
-    return len(over) == len(marks)
+    return all([over(pid, mark) for pid, mark in marks.items()])  # a list: every one is to be asked for
 
 
 def stop(known: Known, patience: float = 10.0) -> None:
@@ -193,14 +189,14 @@ def port_owner(port: int) -> str:
     return ""
 
 
-def require_port(service: Service) -> None:
-    if port_free(service.port):
-        return
-    owner = port_owner(service.port) or "another program"
-    raise Failure(
-        "Port %d, for %s, is in use by %s." % (service.port, service.title, owner),
-        "End that program, or choose another port: %s=<port> in .env." % service.port_setting,
-    )
+def require_ports(ports: Dict[str, int]) -> None:
+    """Before anything starts. The argument is from the name of a setting to its port."""
+    taken = ["%d (%s) is in use by %s" % (p, name, port_owner(p) or "another program") for name, p in ports.items() if not port_free(p)]
+    if taken:
+        raise Failure(
+            "Port %s." % ", port ".join(taken),
+            "End what uses it, or choose another: for example %s=%d in .env." % (next(iter(ports)), 20_000 + next(iter(ports.values()))),
+        )
 
 
 def start(service: Service, persistent: bool) -> Known:

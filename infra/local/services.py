@@ -158,7 +158,7 @@ def aws_service(config: Config, state: Path, persistent: bool) -> Service:
     }
     url = config.aws + "/_ministack/health"
     command = [str(BIN / "ministack")]
-    return Service("aws", "the local AWS", command, env, config.ports["CAMARAD_AWS_PORT"], "CAMARAD_AWS_PORT", lambda: answers(url))
+    return Service("aws", "the local AWS", command, env, config.ports["CAMARAD_AWS_PORT"], lambda: answers(url))
 
 
 def oidc_service(config: Config) -> Service:
@@ -168,13 +168,13 @@ def oidc_service(config: Config) -> Service:
     command += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
     url = config.oidc + "/.well-known/openid-configuration"
     env = clean_environment()
-    return Service("oidc", "the local sign-in provider", command, env, port, "CAMARAD_OIDC_PORT", lambda: answers(url))
+    return Service("oidc", "the local sign-in provider", command, env, port, lambda: answers(url))
 
 
 def ai_service(config: Config) -> Service:
     port = config.ports["CAMARAD_AI_PORT"]
     command = [str(target_folder() / "ai-peer"), "--port", str(port)]
-    return Service("ai", "the local AI provider", command, clean_environment(), port, "CAMARAD_AI_PORT", lambda: answers(config.ai))
+    return Service("ai", "the local AI provider", command, clean_environment(), port, lambda: answers(config.ai))
 
 
 def api_service(config: Config, functions: Dict[str, str], reload: bool) -> Service:
@@ -186,7 +186,7 @@ def api_service(config: Config, functions: Dict[str, str], reload: bool) -> Serv
         command.append("--ignore-changes")
     env = {**clean_environment(), **functions}
     url = config.api + "/api/health"
-    return Service("api", "the functions", command, env, port, "CAMARAD_API_PORT", lambda: answers(url, 20.0), 90.0)
+    return Service("api", "the functions", command, env, port, lambda: answers(url, 20.0), 90.0)
 
 
 def target_folder() -> Path:

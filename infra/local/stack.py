@@ -58,7 +58,6 @@ def build() -> None:
 
 
 def launch(service: Service, persistent: bool) -> Known:
-    processes.require_port(service)
     with step("Starting %s" % service.title):
         known = processes.start(service, persistent)
         processes.await_ready(service, known)
@@ -107,6 +106,7 @@ def start(config: services.Config, persistent: bool, reload: bool) -> None:
     if not persistent:
         shutil.rmtree(state, ignore_errors=True)
     shutil.rmtree(state / "tmp", ignore_errors=True)
+    processes.require_ports(config.ports)
     build()
     launch(services.aws_service(config, state, persistent), persistent)
     outputs = deploy(config, deployment)
@@ -176,7 +176,7 @@ def status(config: services.Config) -> int:
         where = " on port %d, process %d, log .local/logs/%s.log" % (known.port, known.pid, service) if known else ""
         say("%-5s %s%s" % (service, mark, where))
     healthy = bool(processes.find("api", found)) and services.answers(config.api + "/api/health")
-    say("api   %s" % ("answers at " + config.api if healthy else "does not answer"))
+    say("%s %s" % (config.api, "answers" if healthy else "does not answer"))
     return 0 if healthy else 1
 
 

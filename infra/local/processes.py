@@ -191,12 +191,10 @@ def port_owner(port: int) -> str:
 
 def require_ports(ports: Dict[str, int]) -> None:
     """Before anything starts. The argument is from the name of a setting to its port."""
-    taken = ["%d (%s) is in use by %s" % (p, name, port_owner(p) or "another program") for name, p in ports.items() if not port_free(p)]
+    taken = [name for name, port in ports.items() if not port_free(port)]
     if taken:
-        raise Failure(
-            "Port %s." % ", port ".join(taken),
-            "End what uses it, or choose another: for example %s=%d in .env." % (next(iter(ports)), 20_000 + next(iter(ports.values()))),
-        )
+        who = ["Port %d is in use by %s." % (ports[name], port_owner(ports[name]) or "another program") for name in taken]
+        raise Failure(" ".join(who), "End it, or choose another port in .env: %s" % ", ".join(n + "=<port>" for n in taken))
 
 
 def start(service: Service, persistent: bool) -> Known:

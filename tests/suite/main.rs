@@ -7,6 +7,7 @@
     clippy::disallowed_methods
 )]
 
+mod access;
 mod edge;
 mod routes;
 mod tidy;

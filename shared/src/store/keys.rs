@@ -41,11 +41,35 @@ pub struct Index {
     pub(super) sk: String,
 }
 
+impl Index {
+    /// The index's partition key.
+    pub fn pk(&self) -> &str {
+        &self.pk
+    }
+
+    /// The index's sort key.
+    pub fn sk(&self) -> &str {
+        &self.sk
+    }
+}
+
 /// A list: the items of one partition whose sort keys start alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     pub(super) pk: String,
     pub(super) prefix: &'static str,
+}
+
+impl List {
+    /// The partition key.
+    pub fn pk(&self) -> &str {
+        &self.pk
+    }
+
+    /// How the sort keys start.
+    pub fn prefix(&self) -> &str {
+        self.prefix
+    }
 }
 
 /// SHA-256 as base64url, for personal or secret values in keys.

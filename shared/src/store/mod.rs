@@ -1,6 +1,5 @@
 //! The table: keys, entities, reads, and `Tx`, the one way to write what a person caused.
 
-pub mod access;
 pub mod cost;
 pub mod db;
 pub mod entity;

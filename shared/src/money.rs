@@ -204,6 +204,36 @@ pub mod stored {
     }
 }
 
+/// The same for an amount of at least zero.
+pub mod stored_amount {
+    use super::{Amount, Cbt, Deserialize, Deserializer, Serializer};
+
+    /// As a number.
+    pub fn serialize<S: Serializer>(amount: &Amount, s: S) -> Result<S::Ok, S::Error> {
+        super::stored::serialize(&amount.0, s)
+    }
+
+    /// From a number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Amount, D::Error> {
+        Amount::new(Cbt(i64::deserialize(d)?)).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same for an amount above zero.
+pub mod stored_positive {
+    use super::{Cbt, Deserialize, Deserializer, Positive, Serializer};
+
+    /// As a number.
+    pub fn serialize<S: Serializer>(amount: &Positive, s: S) -> Result<S::Ok, S::Error> {
+        super::stored::serialize(&amount.0, s)
+    }
+
+    /// From a number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Positive, D::Error> {
+        Positive::new(Cbt(i64::deserialize(d)?)).map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

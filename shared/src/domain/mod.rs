@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod auth;
+pub mod ledger;
 pub mod permissions;
 pub mod plans;
 pub mod users;

@@ -20,6 +20,11 @@ pub trait Entity: Serialize + DeserializeOwned + Send + Sync {
         None
     }
 
+    /// Its place in the second index, if it has one.
+    fn index2(&self) -> Option<Index> {
+        None
+    }
+
     /// When DynamoDB may remove it, Unix seconds. Removal comes days late, so a reader compares with the clock too.
     fn ttl(&self) -> Option<i64> {
         None
@@ -74,6 +79,10 @@ pub(super) fn item<E: Entity>(entity: &E) -> Result<Item> {
     if let Some(index) = entity.index1() {
         put("GSI1PK", Value::of(&index.pk)?);
         put("GSI1SK", Value::of(&index.sk)?);
+    }
+    if let Some(index) = entity.index2() {
+        put("GSI2PK", Value::of(&index.pk)?);
+        put("GSI2SK", Value::of(&index.sk)?);
     }
     if let Some(at) = entity.ttl() {
         put("ttl", Value::of(&at)?);

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::keys::Key;
+use super::entity::{Entity, item};
+use super::keys::{Index, Key};
 use super::wire::Value;
 use crate::error::Result;
 
@@ -125,6 +126,18 @@ pub(super) enum Change {
     Remove(Path),
 }
 
+impl Change {
+    /// The top-level attribute that is changed.
+    fn attribute(&self) -> Option<&str> {
+        let (Self::Set(path, _)
+        | Self::SetIfAbsent(path, _)
+        | Self::Sum { target: path, .. }
+        | Self::Add(path, _)
+        | Self::Remove(path)) = self;
+        path.0.first().map(String::as_str)
+    }
+}
+
 /// An UpdateItem: changes of one item, and the condition under which they happen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Update {
@@ -187,6 +200,33 @@ impl Update {
     pub fn remove(mut self, path: impl Into<Path>) -> Self {
         self.changes.push(Change::Remove(path.into()));
         self
+    }
+
+    /// Sets what the item lacks of `entity`, so that several writers may each be the one that creates it. What this
+    /// update sets or removes already stays as it is.
+    pub fn fill<E: Entity>(mut self, entity: &E) -> Result<Self> {
+        let named: Vec<_> = self
+            .changes
+            .iter()
+            .filter_map(Change::attribute)
+            .map(str::to_owned)
+            .collect();
+        let missing = item(entity)?
+            .into_iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "PK" | "SK") && !named.contains(name));
+        self.changes
+            .extend(missing.map(|(name, value)| Change::SetIfAbsent(name.as_str().into(), Value(value))));
+        Ok(self)
+    }
+
+    /// Moves the item in the first index.
+    pub fn index1(self, index: &Index) -> Result<Self> {
+        self.set("GSI1PK", &index.pk)?.set("GSI1SK", &index.sk)
+    }
+
+    /// Takes the item out of the first index.
+    pub fn unindex1(self) -> Self {
+        self.remove("GSI1PK").remove("GSI1SK")
     }
 
     /// Only if `cond` holds (and every condition given before).

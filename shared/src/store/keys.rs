@@ -215,6 +215,23 @@ pub fn ledger_head(account: UserId) -> Key {
     Key::raw(format!("LEDGER#{account}"), "HEAD")
 }
 
+/// The place of a ledger's head in the second index, by which the daily flush finds all heads. It never changes, and
+/// that index projects keys only, so a movement costs nothing there.
+pub fn ledger_head_place(account: UserId) -> Index {
+    Index {
+        pk: ledger_heads(shard(account.as_bytes())),
+        sk: account.to_string(),
+    }
+}
+
+/// One shard of the ledgers' heads in the second index.
+pub fn ledger_heads(shard: u8) -> String {
+    format!("HEADS#{shard:02}")
+}
+
+/// Comes before every head in a shard of the second index.
+pub const BEFORE_HEADS: &str = UserId::PREFIX;
+
 /// A ledger entry by its number.
 pub fn ledger_entry(account: UserId, seq: u64) -> Key {
     Key::raw(format!("ENTRIES#{account}"), format!("E#{seq:012}"))
@@ -226,6 +243,15 @@ pub fn ledger_entries(account: UserId) -> List {
         pk: format!("ENTRIES#{account}"),
         prefix: "E#",
     }
+}
+
+/// The number of the entry with this sort key, if it is one's.
+pub fn entry_number(sort_key: &str) -> Option<u64> {
+    sort_key
+        .strip_prefix("E#")
+        .filter(|digits| digits.len() == 12)?
+        .parse()
+        .ok()
 }
 
 /// The record that an operation of a ledger has happened, after it left the head.

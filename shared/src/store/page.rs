@@ -84,6 +84,14 @@ impl PageRequest {
         Ok(Self { limit, after })
     }
 
+    /// As many items as here, after another sort key.
+    pub fn starting_after(&self, sort_key: impl Into<String>) -> Self {
+        Self {
+            limit: self.limit,
+            after: Some(sort_key.into()),
+        }
+    }
+
     /// How many items at most.
     pub fn limit(&self) -> u32 {
         self.limit

@@ -1,0 +1,93 @@
+//! What an account's owner sees: the balance, and every entry, exact at once.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, EntryView};
+use super::head::Head;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::ids::UserId;
+use crate::money::Cbt;
+use crate::store::page::cursor;
+use crate::store::{Entity, Page, PageRequest, keys};
+
+/// How much cbT an account has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Balance {
+    /// The sum of all entries.
+    pub balance: Cbt,
+    /// The part of it that no running call holds.
+    pub available: Cbt,
+    /// What running calls hold.
+    pub held: Cbt,
+}
+
+/// An account's balance; zero for one without a ledger.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn balance(app: &App, account: UserId) -> Result<Balance> {
+    let head = app
+        .db()
+        .get::<Head>(&keys::ledger_head(account))
+        .await?
+        .unwrap_or_else(|| Head::empty(account));
+    Ok(Balance {
+        balance: head.posted,
+        available: head.avail,
+        held: head.held(),
+    })
+}
+
+/// One page of an account's entries, newest first: the head's journal and the rows, merged by number.
+///
+/// # Errors
+/// `Invalid` on `query.cursor`.
+pub async fn history(app: &App, account: UserId, page: &PageRequest) -> Result<Page<EntryView>> {
+    let entries = entries(app, account, page).await?;
+    Ok(entries.map(EntryView::from))
+}
+
+/// The same, as stored.
+///
+/// # Errors
+/// `Invalid` on `query.cursor`.
+pub async fn entries(app: &App, account: UserId, page: &PageRequest) -> Result<Page<Entry>> {
+    let before = match page.after() {
+        None => u64::MAX,
+        Some(after) => keys::entry_number(after)
+            .ok_or_else(|| Error::field("query.cursor", "is not a cursor of this list"))?,
+    };
+    // The head first: what leaves it later has its row by then, and what comes later is not asked for.
+    let Some(head) = app.db().get::<Head>(&keys::ledger_head(account)).await? else {
+        return Ok(Page::whole(Vec::new()));
+    };
+    let before = before.min(head.seq.saturating_add(1));
+    let start = keys::ledger_entry(account, before);
+    let rows = app
+        .db()
+        .list::<Entry>(
+            &keys::ledger_entries(account),
+            &page.starting_after(start.sk()),
+            true,
+        )
+        .await?;
+    let more_rows = rows.next_cursor.is_some();
+    Ok(merge(head.entries(), rows.items, before, page.limit(), more_rows))
+}
+
+fn merge(journal: Vec<Entry>, rows: Vec<Entry>, before: u64, limit: u32, more_rows: bool) -> Page<Entry> {
+    let mut all = rows;
+    all.extend(journal.into_iter().filter(|e| e.seq < before));
+    all.sort_unstable_by_key(|e| std::cmp::Reverse(e.seq));
+    all.dedup_by_key(|e| e.seq);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = more_rows || all.len() > limit;
+    all.truncate(limit);
+    let next_cursor = all.last().filter(|_| more).map(|last| cursor(last.key().sk()));
+    Page {
+        items: all,
+        next_cursor,
+    }
+}

@@ -1,0 +1,52 @@
+//! The cbT ledger: what an account has, holds and has spent. Nothing is spent twice, and nothing is minted.
+//!
+//! One item per account, the *head*, has the balance (`posted`) and what no hold has set aside (`avail`). Every movement
+//! is one conditional update of it, which also writes its own entry into the head's journal; number and running balance
+//! come from the engine. No transaction ever names a head: concurrent ones on one item cancel each other.
+//!
+//! - `reserve` sets cbT aside for a call without reading first; it is sent once, and a lost answer is resolved by reading.
+//! - `checkpoint` renews a hold while its call lives, says what is billable so far, and hears whether to stop.
+//! - `bill_tx` decides the charge: the first bill of a call stands, whether its driver or the sweeper wrote it.
+//! - `end` settles, releases or expires: one operation per call, so exactly one wins. A hold that is still in the journal
+//!   is its own fence (its end cannot have left before it); otherwise `rev` is, read before the hold's row.
+//! - `flush` moves entries into rows (rows first, then the head, if no other flush was faster); `sweep` ends what died.
+//! - `grant` brings cbT in, each under the name of an operation that happens once.
+//!
+//! Invariants (tests/suite/ledger*.rs): the deltas of all entries add up to the balance, their `held` to what is held;
+//! `avail` is never below zero; numbers have no gap and each entry's balance is the one before plus its delta; every hold
+//! ends, once; no operation moves anything twice.
+
+mod bill;
+mod entry;
+mod flush;
+mod grant;
+mod head;
+mod history;
+mod hold;
+mod reserve;
+mod settle;
+mod sweep;
+
+pub use bill::{
+    ALREADY_BILLED, Bill, CallStatus, USAGE_RECORDED, Usage, UsageRecorded, bill_tx, decided, usage_event_id,
+};
+pub use entry::{Entry, EntryView, Kind, Memo};
+pub use flush::{Flushed, FlushedAll, flush, flush_all, is_due};
+pub use grant::{
+    GRANT_REQUESTED, Grant, GrantOrder, GrantView, Operation, TRIAL_STARTED, TrialStarted, Until, grant,
+    grant_trial, on_event, open, order,
+};
+pub use history::{Balance, balance, entries, history};
+pub use hold::{Checkpoint, End, Hold, HoldState, Progress, Reservation, checkpoint, find, request_stop};
+pub use reserve::{HoldRequest, Refused, Reserve, reserve};
+pub use settle::{Ended, end};
+pub use sweep::{Swept, sweep};
+
+use crate::error::Error;
+
+/// How often a movement is tried that meets a full journal or a flush.
+const ATTEMPTS: u32 = 8;
+
+fn busy() -> Error {
+    Error::Unavailable("the ledger kept being flushed".into())
+}

@@ -1,0 +1,147 @@
+//! Reserve: sets cbT aside for a call, in one round trip and without reading anything first.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::entry::{Kind, Memo};
+use super::flush::flush;
+use super::head::{Head, Movement, Name, ROOM, movement};
+use super::hold::{Hold, Reservation};
+use super::{ATTEMPTS, busy};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::ids::{CallId, UserId};
+use crate::money::{Cbt, Positive};
+use crate::store::db::back_off;
+use crate::store::keys;
+use crate::store::{Cond, Outcome};
+
+/// When somebody who was told that all cbT is held may ask again: about the length of a call.
+const HELD_RETRY: Duration = Duration::from_secs(5);
+
+/// What a call wants to set aside.
+#[derive(Debug, Clone)]
+pub struct HoldRequest {
+    /// Who pays.
+    pub account: UserId,
+    /// The call. A fresh id: reserving is not repeated under an id whose outcome is unknown.
+    pub call: CallId,
+    /// How much.
+    pub amount: Positive,
+    /// For whom.
+    pub memo: Memo,
+    /// When the hold ends by itself unless it is renewed.
+    pub expires_at: Timestamp,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reserve {
+    /// It is set aside.
+    Held(Reservation),
+    /// There is not that much. Asking for less may succeed.
+    Refused(Refused),
+}
+
+/// Why there was no hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// What was wanted.
+    pub wanted: Positive,
+    /// The balance.
+    pub posted: Cbt,
+    /// The part of it that no other call holds.
+    pub available: Cbt,
+}
+
+impl Refused {
+    /// Empty, or held by others.
+    pub fn error(&self) -> Error {
+        if self.posted < self.wanted.cbt() {
+            Error::InsufficientCbt
+        } else {
+            Error::CbtHeld {
+                retry_after: HELD_RETRY,
+            }
+        }
+    }
+}
+
+/// Sets cbT aside for a call.
+///
+/// # Errors
+/// `SubscriptionRequired` when the account has no ledger or its time is over; `Unavailable` when the outcome could
+/// not be learnt (then nothing is held for longer than the hold's own life).
+pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
+    let name = Name::Hold(request.call);
+    for n in 0..ATTEMPTS {
+        let now = app.clock().now();
+        let hold = Movement {
+            kind: Kind::Hold,
+            delta: Cbt::ZERO,
+            held: request.amount.cbt(),
+            at: now,
+            until: Some(request.expires_at),
+            memo: Some(request.memo.clone()),
+            reason: None,
+        };
+        let live = Cond::absent("until").or(Cond::gt("until", now.as_second())?);
+        let covered = Cond::ge("avail", request.amount.cbt().as_micro())?;
+        let update = movement(request.account, &name, &hold, ROOM)?
+            .when(covered)
+            .when(live);
+        // Sent once: a repetition after a flush would not meet its own operation in the journal, and hold twice.
+        let head: Head = match app.db().update_once(&update).await {
+            Ok(Outcome::Applied(doc) | Outcome::Refused(Some(doc))) => doc.read()?,
+            Ok(Outcome::Refused(None)) => return Err(Error::SubscriptionRequired),
+            Err(Error::Unavailable(cause)) => return find_out(app, request, cause).await,
+            Err(error) => return Err(error),
+        };
+        head.known()?;
+        if let Some(held) = held(&head, request) {
+            return Ok(Reserve::Held(held));
+        }
+        if !head.may_spend(now) {
+            return Err(Error::SubscriptionRequired);
+        }
+        if head.avail < request.amount.cbt() {
+            return Ok(Reserve::Refused(Refused {
+                wanted: request.amount,
+                posted: head.posted,
+                available: head.avail,
+            }));
+        }
+        // The journal is full.
+        flush(app, request.account).await?;
+        back_off(n).await;
+    }
+    Err(busy())
+}
+
+fn held(head: &Head, request: &HoldRequest) -> Option<Reservation> {
+    let entry = head.entry(&Name::Hold(request.call))?;
+    Some(Reservation {
+        account: request.account,
+        call: request.call,
+        held: request.amount,
+        memo: request.memo.clone(),
+        seq: entry.seq,
+        at: entry.at,
+        expires_at: request.expires_at,
+    })
+}
+
+/// The answer was lost: looks whether the hold was made. A request that arrives after this look makes a hold that
+/// nobody knows; it expires by itself.
+async fn find_out(app: &App, request: &HoldRequest, cause: crate::error::Cause) -> Result<Reserve> {
+    // In this order: a flush writes the row before it takes the operation out of the head.
+    let head = app.db().get::<Head>(&keys::ledger_head(request.account)).await?;
+    if let Some(held) = head.and_then(|h| held(&h, request)) {
+        return Ok(Reserve::Held(held));
+    }
+    match app.db().get::<Hold>(&keys::hold(request.call)).await? {
+        Some(hold) => Ok(Reserve::Held(hold.reservation())),
+        None => Err(Error::Unavailable(cause)),
+    }
+}

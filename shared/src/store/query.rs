@@ -1,0 +1,154 @@
+//! Queries: pages of lists from the base table, and hints from the indexes.
+
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+
+use super::cost;
+use super::db::{Db, attributes, count_read, failed};
+use super::entity::{Doc, Entity};
+use super::keys::{Key, List};
+use super::page::{Page, PageRequest, cursor};
+use super::wire::{Item, Value};
+use crate::error::{Error, Result};
+
+impl Db {
+    /// One page of a list, oldest (smallest sort key) first, or newest first.
+    pub async fn list<E: Entity>(
+        &self,
+        list: &List,
+        page: &PageRequest,
+        newest_first: bool,
+    ) -> Result<Page<E>> {
+        let docs = self.query(list, None, page, newest_first).await?;
+        let items = docs
+            .items
+            .into_iter()
+            .map(Doc::read)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Page {
+            items,
+            next_cursor: docs.next_cursor,
+        })
+    }
+
+    /// One page of the part of a list between two sort keys, both included; oldest first.
+    pub async fn range<E: Entity>(
+        &self,
+        list: &List,
+        from: &str,
+        to: &str,
+        page: &PageRequest,
+    ) -> Result<Page<E>> {
+        let docs = self.query(list, Some((from, to)), page, false).await?;
+        let items = docs
+            .items
+            .into_iter()
+            .map(Doc::read)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Page {
+            items,
+            next_cursor: docs.next_cursor,
+        })
+    }
+
+    async fn query(
+        &self,
+        list: &List,
+        range: Option<(&str, &str)>,
+        page: &PageRequest,
+        newest_first: bool,
+    ) -> Result<Page<Doc>> {
+        let _call = cost::begin();
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .expression_attribute_values(":pk", Value::of(&list.pk)?.0)
+            .consistent_read(true)
+            .scan_index_forward(!newest_first)
+            // One more than wanted tells whether there is a next page, without an empty one at the end.
+            .limit(i32::try_from(page.limit()).unwrap_or(100) + 1)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        query = match (range, list.prefix) {
+            (Some((from, to)), _) => query
+                .key_condition_expression("PK = :pk AND SK BETWEEN :from AND :to")
+                .expression_attribute_values(":from", Value::of(&from)?.0)
+                .expression_attribute_values(":to", Value::of(&to)?.0),
+            (None, "") => query.key_condition_expression("PK = :pk"),
+            (None, prefix) => query
+                .key_condition_expression("PK = :pk AND begins_with(SK, :prefix)")
+                .expression_attribute_values(":prefix", Value::of(&prefix)?.0),
+        };
+        if let Some(after) = page.after().filter(|after| after.starts_with(list.prefix)) {
+            query = query.set_exclusive_start_key(Some(attributes(&Key::raw(&list.pk, after))?));
+        } else if page.after().is_some() {
+            return Err(Error::field("query.cursor", "is not a cursor of this list"));
+        }
+        let out = query.send().await.map_err(failed)?;
+        count_read(out.consumed_capacity.as_slice());
+        cut(out.items.unwrap_or_default(), page.limit())
+    }
+
+    /// Items of a partition of the first index up to `to`, smallest first, at most `limit`. The index lags behind
+    /// the table: what it says is a hint, to be read again by key before acting on it.
+    pub async fn hints(&self, index_pk: &str, to: &str, limit: u32) -> Result<Vec<Key>> {
+        let _call = cost::begin();
+        let out = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("GSI1")
+            .key_condition_expression("GSI1PK = :pk AND GSI1SK <= :to")
+            .expression_attribute_values(":pk", Value::of(&index_pk)?.0)
+            .expression_attribute_values(":to", Value::of(&to)?.0)
+            .limit(i32::try_from(limit).unwrap_or(100))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(failed)?;
+        count_read(out.consumed_capacity.as_slice());
+        out.items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|i| Doc(i).key())
+            .collect()
+    }
+
+    /// Keys of a partition of the second index whose sort keys come after `after`, smallest first, at most `limit`.
+    pub async fn hints_after(&self, index_pk: &str, after: &str, limit: u32) -> Result<Vec<Key>> {
+        let _call = cost::begin();
+        let out = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("GSI2")
+            .key_condition_expression("GSI2PK = :pk AND GSI2SK > :after")
+            .expression_attribute_values(":pk", Value::of(&index_pk)?.0)
+            .expression_attribute_values(":after", Value::of(&after)?.0)
+            .limit(i32::try_from(limit).unwrap_or(100))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(failed)?;
+        count_read(out.consumed_capacity.as_slice());
+        out.items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|i| Doc(i).key())
+            .collect()
+    }
+}
+
+fn cut(mut items: Vec<Item>, limit: u32) -> Result<Page<Doc>> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let docs: Vec<_> = items.into_iter().map(Doc).collect();
+    let next_cursor = match docs.last() {
+        Some(last) if more => Some(cursor(last.key()?.sk())),
+        _ => None,
+    };
+    Ok(Page {
+        items: docs,
+        next_cursor,
+    })
+}

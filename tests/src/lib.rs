@@ -9,5 +9,6 @@
 )]
 
 pub mod app;
+pub mod engine;
 pub mod peers;
 pub mod routes;

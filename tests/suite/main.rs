@@ -10,5 +10,6 @@
 mod access;
 mod edge;
 mod routes;
+mod store;
 mod tidy;
 mod walk;

@@ -1,0 +1,52 @@
+//! The two DynamoDB engines that tests run on: MiniStack, as the whole local stack, and dynoxide in this process,
+//! which is independent of it and much faster. Both get the table of template.yaml.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use camarad::store::Db;
+
+use crate::app::{stack, template};
+
+/// The table's name in every engine.
+pub const TABLE: &str = "camarad";
+
+/// A client's configuration for an engine on this machine; each `account` is a world of its own in MiniStack.
+pub fn config(endpoint: &str, account: &str) -> aws_sdk_dynamodb::config::Builder {
+    aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(Credentials::new(account, "secret", None, None, "tests"))
+}
+
+/// A fresh table in MiniStack.
+pub async fn ministack() -> Db {
+    let client = Client::from_conf(config(&stack::stack().endpoint, &stack::fresh_account()).build());
+    template::create_table(&client, TABLE, true).await;
+    Db::new(client, TABLE)
+}
+
+/// A dynoxide of its own with a fresh table; it ends with the test's runtime.
+pub async fn dynoxide() -> Db {
+    Db::new(
+        Client::from_conf(config(&dynoxide_endpoint().await, "000000000001").build()),
+        TABLE,
+    )
+}
+
+/// The address of a dynoxide of its own, with the table made; for tests that bring a client of their own.
+pub async fn dynoxide_endpoint() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let database = dynoxide::Database::memory().expect("a database in memory");
+    tokio::spawn(dynoxide::server::serve_with_shutdown(
+        listener,
+        database,
+        std::future::pending(),
+    ));
+    let client = Client::from_conf(config(&endpoint, "000000000001").build());
+    template::create_table(&client, TABLE, false).await;
+    endpoint
+}

@@ -69,6 +69,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ),
         ("hold", item(keys::hold(call))),
         ("hold_expiry", index(keys::hold_expiry(call, at))),
+        ("ledger_head_place", index(keys::ledger_head_place(user))),
         ("bill", item(keys::bill(call))),
         ("usage_event", item(keys::usage_event(workspace, at, call))),
         ("usage_events", list(keys::usage_events(workspace))),
@@ -120,7 +121,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
 
 /// `OUTBOX#07` → `OUTBOX#{shard}`
 fn shards_named(text: String) -> String {
-    ["OUTBOX#", "HOLDS#"]
+    ["OUTBOX#", "HOLDS#", "HEADS#"]
         .iter()
         .fold(text, |text, prefix| match text.split_once(prefix) {
             Some((before, after)) => format!("{before}{prefix}{{shard}}{}", &after[2..]),

@@ -84,8 +84,9 @@ pub async fn flush(app: &App, account: UserId) -> Result<Flushed> {
     let kept = steps.iter().filter(|s| matches!(s, Step::Keep(_))).count();
     let missing = missing_rows(app, &steps).await?;
     let gone: Vec<_> = steps.iter().filter_map(Step::leaving).collect();
-    stream::iter(&steps)
-        .map(|step| write(app, step, &missing))
+    // Collected first: a closure that borrows across an await is not `Send` for all lifetimes.
+    let writes: Vec<_> = steps.iter().map(|step| write(app, step, &missing)).collect();
+    stream::iter(writes)
         .buffer_unordered(WIDTH)
         .try_collect::<()>()
         .await?;
@@ -248,15 +249,18 @@ pub async fn flush_all(app: &App) -> Result<FlushedAll> {
             let accounts: Vec<_> = heads.iter().filter_map(keys::account_of_head).collect();
             let Some(last) = accounts.last() else { break };
             after = last.to_string();
-            let done =
-                stream::iter(accounts).map(|account| async move { (account, flush(app, account).await) });
-            let mut done = done.buffer_unordered(WIDTH);
+            let flushes: Vec<_> = accounts.into_iter().map(|account| named(app, account)).collect();
+            let mut done = stream::iter(flushes).buffer_unordered(WIDTH);
             while let Some((account, result)) = done.next().await {
                 all.count(account, result);
             }
         }
     }
     Ok(all)
+}
+
+async fn named(app: &App, account: UserId) -> (UserId, Result<Flushed>) {
+    (account, flush(app, account).await)
 }
 
 /// How many heads are looked up at once.

@@ -50,9 +50,8 @@ pub async fn sweep(app: &App) -> Result<Swept> {
             .db()
             .hints(&keys::open_holds(shard), &until, PER_SHARD)
             .await?;
-        let mut done = stream::iter(&hints)
-            .map(|key| sweep_one(app, key))
-            .buffer_unordered(WIDTH);
+        let work: Vec<_> = hints.iter().map(|key| sweep_one(app, key)).collect();
+        let mut done = stream::iter(work).buffer_unordered(WIDTH);
         while let Some(result) = done.next().await {
             swept.count(result, &mut accounts);
         }

@@ -2,7 +2,9 @@
 
 pub mod agents;
 pub mod auth;
+pub mod current;
 pub mod ledger;
+pub mod name;
 pub mod permissions;
 pub mod plans;
 pub mod users;

@@ -1,11 +1,13 @@
 //! RFC 9457 problem+json.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{self, RefOr};
 
 use crate::error::{Error, FieldError};
 
@@ -52,6 +54,35 @@ impl Problem {
             },
         }
     }
+}
+
+macro_rules! documented {
+    ($($(#[$doc:meta])+ $name:ident [$($status:literal)+])+) => {$(
+        $(#[$doc])+
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+                BTreeMap::from([$(($status.to_string(), documented($status))),+])
+            }
+        }
+    )+};
+}
+
+documented! {
+    /// For the OpenAPI document: what a public route may answer besides success.
+    PublicProblems [422 429 500]
+    /// The same for a route that reads for a signed-in person.
+    ReadProblems [401 403 404 422 429 500 503]
+    /// The same for a route that changes something for a signed-in person.
+    WriteProblems [400 401 402 403 404 409 413 415 422 429 500 503]
+}
+
+fn documented(status: u16) -> RefOr<openapi::Response> {
+    let title = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+    let content = openapi::Content::new(Some(openapi::Ref::from_schema_name("Problem")));
+    openapi::Response::builder().description(title).content("application/problem+json", content).build().into()
 }
 
 /// An error on its way out. The edge renders it, where the request's id is known, and logs it once.

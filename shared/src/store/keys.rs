@@ -180,6 +180,16 @@ pub fn agents(workspace: WorkspaceId) -> List {
     }
 }
 
+/// An agent that was deleted and whose conversations are not all gone yet.
+pub fn deleted_agent(agent: AgentId) -> Key {
+    Key::raw(workspace_pk(agent.workspace()), format!("GONE#{}", agent.own()))
+}
+
+/// All such agents of a workspace.
+pub fn deleted_agents(workspace: WorkspaceId) -> List {
+    List { pk: workspace_pk(workspace), prefix: "GONE#" }
+}
+
 fn conversations_pk(agent: AgentId, user: UserId) -> String {
     format!("CONVERSATIONS#{}#{user}", agent.own())
 }

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use super::cost;
 use super::db::{Db, attributes, count_read, failed};
 use super::entity::{Doc, Entity};
+use super::expr::Cond;
 use super::keys::{Key, List};
 use super::page::{Page, PageRequest, cursor};
 use super::wire::{Item, Value};
@@ -48,6 +49,24 @@ impl Db {
             items,
             next_cursor: docs.next_cursor,
         })
+    }
+
+    /// The first items of a list, untyped; for jobs that work a list off from its start.
+    pub async fn docs(&self, list: &List, page: &PageRequest) -> Result<Vec<Doc>> {
+        Ok(self.query(list, None, page, false).await?.items)
+    }
+
+    /// Removes every item of a list. It may be ended at any point: the next run goes on.
+    pub async fn empty(&self, list: &List) -> Result<()> {
+        loop {
+            let docs = self.docs(list, &PageRequest::default()).await?;
+            if docs.is_empty() {
+                return Ok(());
+            }
+            for doc in docs {
+                self.take(&doc.key()?, &Cond::item_exists()).await?;
+            }
+        }
     }
 
     async fn query(

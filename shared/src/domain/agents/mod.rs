@@ -1,6 +1,11 @@
 //! Agents: made from presets, used in conversations.
 
+pub mod create;
+pub mod delete;
 pub mod presets;
+pub mod read;
+pub mod update;
+pub mod view;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,5 +41,20 @@ impl Entity for Agent {
     const KIND: &'static str = "agent";
     fn key(&self) -> Key {
         keys::agent(self.id)
+    }
+}
+
+/// What stays of a deleted agent until its conversations are gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedAgent {
+    /// Its id.
+    pub id: AgentId,
+}
+
+impl Entity for DeletedAgent {
+    const KIND: &'static str = "deletedAgent";
+    fn key(&self) -> Key {
+        keys::deleted_agent(self.id)
     }
 }

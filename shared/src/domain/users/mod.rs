@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::plans::Plan;
+use crate::error::{Error, Result};
 use crate::ids::UserId;
-use crate::store::Entity;
 use crate::store::keys::{self, Key};
+use crate::store::{Cond, Db, Entity};
 
 /// A person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +83,26 @@ impl Account {
             SubscriptionStatus::Trialing => now < self.trial_ends_at,
             SubscriptionStatus::Active => true,
         }
+    }
+
+    /// `is_live` as a condition on the item.
+    pub fn may_write(now: Timestamp) -> Result<Cond> {
+        let trial = Cond::eq("status", SubscriptionStatus::Trialing)?.and(Cond::gt("trialEndsAt", now)?);
+        Ok(Cond::eq("status", SubscriptionStatus::Active)?.or(trial))
+    }
+
+    /// The account still is what it was when it was read: as good for writing, and with the same limits.
+    pub fn unchanged(&self, now: Timestamp) -> Result<Cond> {
+        Ok(Cond::eq("plan", self.plan)?.and(Self::may_write(now)?))
+    }
+
+    /// The account of `user`, if it may be used for more than reading.
+    ///
+    /// # Errors
+    /// `SubscriptionRequired`.
+    pub async fn that_may_write(db: &Db, user: UserId, now: Timestamp) -> Result<Self> {
+        let account = db.get::<Self>(&keys::account(user)).await?;
+        account.filter(|a| a.is_live(now)).ok_or(Error::SubscriptionRequired)
     }
 }
 

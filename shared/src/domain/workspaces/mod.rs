@@ -1,5 +1,11 @@
 //! Workspaces and their members.
 
+pub mod create;
+pub mod delete;
+pub mod read;
+pub mod update;
+pub mod view;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

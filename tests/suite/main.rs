@@ -8,8 +8,11 @@
 )]
 
 mod access;
+mod agents;
 mod edge;
 mod routes;
 mod store;
 mod tidy;
 mod walk;
+mod workspace_deletion;
+mod workspaces;

@@ -109,7 +109,11 @@ async fn create(
     Body(new): Body<CreateAgents>,
 ) -> Result<Reply<Page<AgentView>>> {
     let new = NewAgents::parse(&new.preset_ids, new.active)?;
-    once.run(&app, agents::create::create(&app, who.context(), &who.workspace, once.key(), &new)).await
+    once.run(
+        &app,
+        agents::create::create(&app, who.context(), &who.workspace, once.key(), &new),
+    )
+    .await
 }
 
 /// One agent
@@ -129,7 +133,11 @@ async fn update(
     once: Once,
     Body(patch): Body<UpdateAgent>,
 ) -> Result<Reply<AgentView>> {
-    let patch = AgentPatch { name: patch.name, active: patch.active, model: patch.model };
+    let patch = AgentPatch {
+        name: patch.name,
+        active: patch.active,
+        model: patch.model,
+    };
     let work = async {
         let workspace = &who.member.workspace;
         agents::update::update(&app, who.context(), workspace, who.agent()?, once.key(), &patch).await

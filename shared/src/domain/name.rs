@@ -62,7 +62,10 @@ mod tests {
 
     #[test]
     fn a_name_is_what_a_person_can_read() {
-        assert_eq!(Name::parse("  Studio é  ").map(String::from).as_deref(), Some("Studio é"));
+        assert_eq!(
+            Name::parse("  Studio é  ").map(String::from).as_deref(),
+            Some("Studio é")
+        );
         assert!(Name::parse(&"é".repeat(100)).is_some());
         for bad in ["", "   ", "a\nb", "a\u{0}b", &"x".repeat(101)] {
             assert_eq!(Name::parse(bad), None, "{bad:?}");

@@ -153,6 +153,8 @@ impl Client {
             .iter()
             .map(|(n, v)| (n.clone(), vec![v.clone()]))
             .collect();
+        // lambda_http puts the name of any other stage in front of the path, unless the environment says no, as it does
+        // in the deployed functions.
         json!({
             "resource": "/{proxy+}", "path": path, "httpMethod": method,
             "headers": headers, "multiValueHeaders": many,
@@ -160,7 +162,7 @@ impl Client {
             "pathParameters": null, "stageVariables": null,
             "requestContext": {
                 "resourceId": "r", "resourcePath": "/{proxy+}", "httpMethod": method, "path": path,
-                "accountId": "123456789012", "apiId": "api", "stage": "test", "protocol": "HTTP/1.1",
+                "accountId": "123456789012", "apiId": "api", "stage": "$default", "protocol": "HTTP/1.1",
                 "requestId": format!("req-{}", camarad::random::below(u64::MAX)),
                 "identity": {"sourceIp": self.ip, "userAgent": "tests"},
             },

@@ -22,6 +22,7 @@ pub mod template;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use camarad::app::{App, Builder};
 use camarad::clock::{Clock, ManualClock, SystemClock};
@@ -165,12 +166,24 @@ impl TestApp {
         while let Some(item) = pages.next().await {
             let item = item.expect("the table answers");
             if !item["PK"].as_s().expect("a key").starts_with("RATE#") {
-                let sorted: std::collections::BTreeMap<_, _> = item.into_iter().collect();
-                items.push(format!("{sorted:?}"));
+                items.push(canonical(&AttributeValue::M(item)));
             }
         }
         items.sort();
         items
+    }
+}
+
+/// A value as text with the keys of its maps in order: those of `HashMap` come in any.
+fn canonical(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::M(map) => {
+            let mut parts: Vec<_> = map.iter().map(|(name, v)| format!("{name:?}: {}", canonical(v))).collect();
+            parts.sort();
+            format!("{{{}}}", parts.join(", "))
+        }
+        AttributeValue::L(list) => format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(", ")),
+        other => format!("{other:?}"),
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Each function with its routes.
 pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
-    vec![]
+    vec![("agents", agents::router()), ("workspaces", workspaces::router())]
 }
 
 /// All routes.

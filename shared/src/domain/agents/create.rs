@@ -45,7 +45,10 @@ impl NewAgents {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        Ok(Self { presets: found.into_iter().flatten().collect(), active })
+        Ok(Self {
+            presets: found.into_iter().flatten().collect(),
+            active,
+        })
     }
 }
 
@@ -68,8 +71,14 @@ pub async fn create(
     let mut tx = app
         .tx(context)
         .update(counted_on_account(&account, count, context)?, move || over(limit))
-        .update(counted_in_workspace(workspace, count, new.active)?, || too_many_active());
-    let mut ids: Vec<_> = new.presets.iter().map(|_| AgentId::new(workspace.id, app.clock())).collect();
+        .update(counted_in_workspace(workspace, count, new.active)?, || {
+            too_many_active()
+        });
+    let mut ids: Vec<_> = new
+        .presets
+        .iter()
+        .map(|_| AgentId::new(workspace.id, app.clock()))
+        .collect();
     // Ids of one millisecond come in any order; sorted, the list later shows the agents in the order of the request.
     ids.sort_unstable();
     let mut made = Vec::with_capacity(new.presets.len());
@@ -122,12 +131,18 @@ fn counted_in_workspace(workspace: &Workspace, count: u32, active: bool) -> Resu
 }
 
 fn over(limit: Option<u32>) -> Error {
-    limit.map_or(Error::SubscriptionRequired, |max| Error::PlanLimit { what: "agents", max })
+    limit.map_or(Error::SubscriptionRequired, |max| Error::PlanLimit {
+        what: "agents",
+        max,
+    })
 }
 
 /// No more agents may be active in the workspace.
 pub(super) fn too_many_active() -> Error {
-    Error::PlanLimit { what: "active agents", max: ACTIVE_AGENTS }
+    Error::PlanLimit {
+        what: "active agents",
+        max: ACTIVE_AGENTS,
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +152,12 @@ mod tests {
     #[test]
     fn each_unknown_preset_is_named_by_its_place() {
         let ids = ["ceo", "nobody", "cto", ""].map(str::to_owned);
-        let Err(Error::Invalid(fields)) = NewAgents::parse(&ids, true) else { panic!("accepted") };
-        assert_eq!(fields.iter().map(|f| f.field.as_str()).collect::<Vec<_>>(), ["presetIds[1]", "presetIds[3]"]);
+        let Err(Error::Invalid(fields)) = NewAgents::parse(&ids, true) else {
+            panic!("accepted")
+        };
+        assert_eq!(
+            fields.iter().map(|f| f.field.as_str()).collect::<Vec<_>>(),
+            ["presetIds[1]", "presetIds[3]"]
+        );
     }
 }

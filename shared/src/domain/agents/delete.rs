@@ -72,8 +72,14 @@ pub async fn purge(app: &App, id: AgentId) -> Result<()> {
 pub(crate) async fn purge_all(db: &Db, workspace: WorkspaceId) -> Result<()> {
     let first = PageRequest::default();
     loop {
-        let agents = db.list::<Agent>(&keys::agents(workspace), &first, false).await?.items;
-        let gone = db.list::<DeletedAgent>(&keys::deleted_agents(workspace), &first, false).await?.items;
+        let agents = db
+            .list::<Agent>(&keys::agents(workspace), &first, false)
+            .await?
+            .items;
+        let gone = db
+            .list::<DeletedAgent>(&keys::deleted_agents(workspace), &first, false)
+            .await?
+            .items;
         if agents.is_empty() && gone.is_empty() {
             return Ok(());
         }
@@ -95,7 +101,9 @@ async fn purge_one(db: &Db, agent: AgentId, row: &Key) -> Result<()> {
 async fn purge_conversations(db: &Db, agent: AgentId) -> Result<()> {
     let mut page = PageRequest::default();
     loop {
-        let members = db.list::<Member>(&keys::members(agent.workspace()), &page, false).await?;
+        let members = db
+            .list::<Member>(&keys::members(agent.workspace()), &page, false)
+            .await?;
         for member in members.items {
             purge_conversations_of(db, agent, member.user_id).await?;
         }
@@ -108,7 +116,9 @@ async fn purge_conversations(db: &Db, agent: AgentId) -> Result<()> {
 
 async fn purge_conversations_of(db: &Db, agent: AgentId, user: UserId) -> Result<()> {
     loop {
-        let conversations = db.docs(&keys::conversations(agent, user), &PageRequest::default()).await?;
+        let conversations = db
+            .docs(&keys::conversations(agent, user), &PageRequest::default())
+            .await?;
         if conversations.is_empty() {
             return Ok(());
         }

@@ -36,7 +36,10 @@ impl AgentPatch {
 
     fn apply(&self, old: &Agent, context: &Context) -> Agent {
         Agent {
-            name: self.name.as_ref().map_or_else(|| old.name.clone(), Name::to_string),
+            name: self
+                .name
+                .as_ref()
+                .map_or_else(|| old.name.clone(), Name::to_string),
             active: self.active.unwrap_or(old.active),
             model: self.model.clone().unwrap_or_else(|| old.model.clone()),
             updated_at: context.now,
@@ -69,9 +72,19 @@ pub async fn update(
         let tx = app
             .tx(context)
             .put_if(&new, unchanged, || Error::PreconditionFailed)?
-            .check(keys::account(workspace.owner_id), may_write, || Error::SubscriptionRequired)
-            .audit(Action::AgentUpdated, Scope::Workspace(workspace.id), new.id, difference(&old, &new))?;
-        counted(tx, &old, &new)?.once(once).commit(Reply::ok(&AgentView::from(new))?).await
+            .check(keys::account(workspace.owner_id), may_write, || {
+                Error::SubscriptionRequired
+            })
+            .audit(
+                Action::AgentUpdated,
+                Scope::Workspace(workspace.id),
+                new.id,
+                difference(&old, &new),
+            )?;
+        counted(tx, &old, &new)?
+            .once(once)
+            .commit(Reply::ok(&AgentView::from(new))?)
+            .await
     })
     .await
 }
@@ -83,7 +96,10 @@ fn counted<'a>(tx: Tx<'a>, old: &Agent, new: &Agent) -> Result<Tx<'a>> {
     Ok(match (old.active, new.active) {
         (false, true) => {
             let room = Cond::lt("activeAgents", ACTIVE_AGENTS)?;
-            let more = Update::of(key).increase("activeAgents", 1)?.when(there).when(room);
+            let more = Update::of(key)
+                .increase("activeAgents", 1)?
+                .when(there)
+                .when(room);
             tx.update(more, too_many_active)
         }
         (true, false) => {
@@ -101,5 +117,8 @@ fn difference(old: &Agent, new: &Agent) -> Value {
         ("model", json!(old.model), json!(new.model)),
     ];
     let changed = fields.into_iter().filter(|(_, before, after)| before != after);
-    changed.map(|(name, before, after)| (name.to_owned(), json!({"old": before, "new": after}))).collect::<Map<_, _>>().into()
+    changed
+        .map(|(name, before, after)| (name.to_owned(), json!({"old": before, "new": after})))
+        .collect::<Map<_, _>>()
+        .into()
 }

@@ -38,7 +38,9 @@ impl From<&Preset> for PresetView {
 
 /// The presets, of one domain or of all.
 pub fn list_presets(domain: Option<PresetDomain>) -> Page<PresetView> {
-    let wanted = PRESETS.iter().filter(|preset| domain.is_none_or(|d| preset.domain == d));
+    let wanted = PRESETS
+        .iter()
+        .filter(|preset| domain.is_none_or(|d| preset.domain == d));
     Page::whole(wanted.map(PresetView::from).collect())
 }
 

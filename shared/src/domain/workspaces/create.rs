@@ -52,11 +52,22 @@ pub async fn create(
         deleted_at: None,
     };
     let role = Role::Owner;
-    let member = Member { workspace_id: workspace.id, user_id: owner, role, joined_at: context.now };
-    let membership = Membership { workspace_id: workspace.id, user_id: owner, role };
+    let member = Member {
+        workspace_id: workspace.id,
+        user_id: owner,
+        role,
+        joined_at: context.now,
+    };
+    let membership = Membership {
+        workspace_id: workspace.id,
+        user_id: owner,
+        role,
+    };
     let view = WorkspaceView::of(workspace.clone(), role);
     let limit = account.plan.limits().workspaces;
-    let tx = app.tx(context).update(one_more(&account, context)?, move || over(limit));
+    let tx = app
+        .tx(context)
+        .update(one_more(&account, context)?, move || over(limit));
     tx.create(&workspace)?
         .create(&member)?
         .create(&membership)?
@@ -83,5 +94,8 @@ fn one_more(account: &Account, context: &Context) -> Result<Update> {
 /// The account was live and on this plan when it was read, so what refused the commit is the count; without a limit
 /// it can only be a subscription that ended in between.
 fn over(limit: Option<u32>) -> Error {
-    limit.map_or(Error::SubscriptionRequired, |max| Error::PlanLimit { what: "workspaces", max })
+    limit.map_or(Error::SubscriptionRequired, |max| Error::PlanLimit {
+        what: "workspaces",
+        max,
+    })
 }

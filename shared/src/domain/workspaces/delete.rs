@@ -42,7 +42,9 @@ pub async fn delete(
         app.tx(context)
             .update(tombstone, || Error::PreconditionFailed)
             .update(freed, || Error::PreconditionFailed)
-            .delete(keys::membership(current.owner_id, current.id), None, || Error::PreconditionFailed)
+            .delete(keys::membership(current.owner_id, current.id), None, || {
+                Error::PreconditionFailed
+            })
             .audit(
                 Action::WorkspaceDeleted,
                 Scope::Workspace(current.id),
@@ -74,12 +76,16 @@ pub async fn purge(app: &App, id: WorkspaceId) -> Result<()> {
     }
     agents::delete::purge_all(db, id).await?;
     loop {
-        let members = db.list::<Member>(&keys::members(id), &PageRequest::default(), false).await?.items;
+        let members = db
+            .list::<Member>(&keys::members(id), &PageRequest::default(), false)
+            .await?
+            .items;
         if members.is_empty() {
             break;
         }
         for member in members {
-            db.take(&keys::membership(member.user_id, id), &Cond::item_exists()).await?;
+            db.take(&keys::membership(member.user_id, id), &Cond::item_exists())
+                .await?;
             db.take(&member.key(), &Cond::item_exists()).await?;
         }
     }

@@ -10,8 +10,14 @@ use crate::store::{Db, Page, PageRequest, keys};
 /// The workspaces that `user` is a member of, in the order in which they were made. A page has fewer items than asked
 /// for where a workspace was deleted.
 pub async fn list(db: &Db, user: UserId, page: &PageRequest) -> Result<Page<WorkspaceView>> {
-    let memberships = db.list::<Membership>(&keys::memberships(user), page, false).await?;
-    let wanted: Vec<_> = memberships.items.iter().map(|m| keys::workspace(m.workspace_id)).collect();
+    let memberships = db
+        .list::<Membership>(&keys::memberships(user), page, false)
+        .await?;
+    let wanted: Vec<_> = memberships
+        .items
+        .iter()
+        .map(|m| keys::workspace(m.workspace_id))
+        .collect();
     if wanted.is_empty() {
         return Ok(Page::whole(Vec::new()));
     }
@@ -22,7 +28,10 @@ pub async fn list(db: &Db, user: UserId, page: &PageRequest) -> Result<Page<Work
             items.push(WorkspaceView::of(workspace, membership.role));
         }
     }
-    Ok(Page { items, next_cursor: memberships.next_cursor })
+    Ok(Page {
+        items,
+        next_cursor: memberships.next_cursor,
+    })
 }
 
 /// The members of a workspace.
@@ -43,5 +52,8 @@ pub async fn members(db: &Db, workspace: WorkspaceId, page: &PageRequest) -> Res
             });
         }
     }
-    Ok(Page { items, next_cursor: members.next_cursor })
+    Ok(Page {
+        items,
+        next_cursor: members.next_cursor,
+    })
 }

@@ -56,7 +56,11 @@ pub async fn update(
         let view = WorkspaceView::of(new, role);
         app.tx(context)
             .update(change, || Error::PreconditionFailed)
-            .check(keys::account(old.owner_id), Account::may_write(context.now)?, || Error::SubscriptionRequired)
+            .check(
+                keys::account(old.owner_id),
+                Account::may_write(context.now)?,
+                || Error::SubscriptionRequired,
+            )
             .audit(
                 Action::WorkspaceUpdated,
                 Scope::Workspace(old.id),

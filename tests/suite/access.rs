@@ -53,6 +53,8 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("members", list(keys::members(workspace))),
         ("agent", item(keys::agent(agent))),
         ("agents", list(keys::agents(workspace))),
+        ("deleted_agent", item(keys::deleted_agent(agent))),
+        ("deleted_agents", list(keys::deleted_agents(workspace))),
         (
             "conversation",
             item(keys::conversation(agent, user, conversation)),

@@ -8,7 +8,7 @@ use camarad_tests::app::TestApp;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::workspaces::{account, join, workspace};
+use crate::workspaces::{account, workspace};
 
 #[tokio::test]
 async fn a_key_that_took_the_last_place_still_finds_its_answer() {
@@ -35,9 +35,8 @@ async fn a_key_that_took_the_last_place_still_finds_its_answer() {
 async fn the_purge_of_a_deleted_workspace_leaves_no_item_of_it() {
     let t = TestApp::new().await;
     let ann = t.sign_up("ann@example.com", Plan::Business).await;
-    let bob = t.sign_up("bob@example.com", Plan::Personal).await;
     let id = workspace(&ann, "Studio").await;
-    join(&t, &id, &bob, Role::Member).await;
+    let bob = t.join(&id, Role::Member).await;
     let ws: WorkspaceId = id.parse().unwrap();
     let presets = json!({"presetIds": ["ceo", "cto", "ceo"]});
     let agents = ann

@@ -80,9 +80,16 @@ documented! {
 }
 
 fn documented(status: u16) -> RefOr<openapi::Response> {
-    let title = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+    let title = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Error");
     let content = openapi::Content::new(Some(openapi::Ref::from_schema_name("Problem")));
-    openapi::Response::builder().description(title).content("application/problem+json", content).build().into()
+    openapi::Response::builder()
+        .description(title)
+        .content("application/problem+json", content)
+        .build()
+        .into()
 }
 
 /// An error on its way out. The edge renders it, where the request's id is known, and logs it once.

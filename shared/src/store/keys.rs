@@ -187,7 +187,10 @@ pub fn deleted_agent(agent: AgentId) -> Key {
 
 /// All such agents of a workspace.
 pub fn deleted_agents(workspace: WorkspaceId) -> List {
-    List { pk: workspace_pk(workspace), prefix: "GONE#" }
+    List {
+        pk: workspace_pk(workspace),
+        prefix: "GONE#",
+    }
 }
 
 fn conversations_pk(agent: AgentId, user: UserId) -> String {

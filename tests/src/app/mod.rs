@@ -178,7 +178,10 @@ impl TestApp {
 fn canonical(value: &AttributeValue) -> String {
     match value {
         AttributeValue::M(map) => {
-            let mut parts: Vec<_> = map.iter().map(|(name, v)| format!("{name:?}: {}", canonical(v))).collect();
+            let mut parts: Vec<_> = map
+                .iter()
+                .map(|(name, v)| format!("{name:?}: {}", canonical(v)))
+                .collect();
             parts.sort();
             format!("{{{}}}", parts.join(", "))
         }

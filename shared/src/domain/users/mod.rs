@@ -102,7 +102,9 @@ impl Account {
     /// `SubscriptionRequired`.
     pub async fn that_may_write(db: &Db, user: UserId, now: Timestamp) -> Result<Self> {
         let account = db.get::<Self>(&keys::account(user)).await?;
-        account.filter(|a| a.is_live(now)).ok_or(Error::SubscriptionRequired)
+        account
+            .filter(|a| a.is_live(now))
+            .ok_or(Error::SubscriptionRequired)
     }
 }
 

@@ -9,6 +9,9 @@
 )]
 
 pub mod app;
+pub mod deployed;
 pub mod engine;
 pub mod peers;
 pub mod routes;
+pub mod sse;
+pub mod visitor;

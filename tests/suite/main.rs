@@ -9,6 +9,7 @@
 
 mod access;
 mod agents;
+mod deployed;
 mod edge;
 mod routes;
 mod store;

@@ -1,25 +1,34 @@
 """Runs a command for as long as this process's standard input stays open.
 
-A test process that is killed cannot clean up; its end of the pipe closes all the same, and the command ends with it.
+    tether.py SCRATCH COMMAND …
+
+A test process that is killed cannot clean up; its end of the pipe closes all the same, and the command ends with it, with
+every process below it. SCRATCH, a folder of temporary files, goes too.
 """
 
 import os
-import signal
+import select
+import shutil
 import subprocess
 import sys
-import threading
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "infra" / "local"))
+import processes  # noqa: E402
 
 
 def main() -> int:
-    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
-
-    def wait_for_parent() -> None:
-        while os.read(0, 4096):
-            pass
-        os.killpg(child.pid, signal.SIGKILL)
-
-    threading.Thread(target=wait_for_parent, daemon=True).start()
-    return child.wait()
+    scratch, command = sys.argv[1], sys.argv[2:]
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    known = processes.Known("tethered-%d" % child.pid, child.pid, processes.began(child.pid), 0, False)
+    while child.poll() is None:
+        readable, _, _ = select.select([0], [], [], 0.2)
+        if readable and not os.read(0, 4096):
+            processes.stop(known, 2.0)
+            break
+    shutil.rmtree(scratch, ignore_errors=True)
+    return child.poll() or 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ use camarad::lambda::http::lambda_service;
 use camarad::store::cost::Cost;
 use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::ServiceExt;
+
+use super::event;
 
 /// Somebody who calls the API.
 #[derive(Clone)]
@@ -138,36 +140,7 @@ impl Client {
                 .entry("Content-Type".into())
                 .or_insert_with(|| "application/json".into());
         }
-        let mut multi: HashMap<String, Vec<String>> = HashMap::new();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            multi
-                .entry(name.into_owned())
-                .or_default()
-                .push(value.into_owned());
-        }
-        let single: HashMap<_, _> = multi
-            .iter()
-            .map(|(n, v)| (n.clone(), v.last().cloned()))
-            .collect();
-        let many: HashMap<_, _> = headers
-            .iter()
-            .map(|(n, v)| (n.clone(), vec![v.clone()]))
-            .collect();
-        // lambda_http puts the name of any other stage in front of the path, unless the environment says no, as it does
-        // in the deployed functions.
-        json!({
-            "resource": "/{proxy+}", "path": path, "httpMethod": method,
-            "headers": headers, "multiValueHeaders": many,
-            "queryStringParameters": single, "multiValueQueryStringParameters": multi,
-            "pathParameters": null, "stageVariables": null,
-            "requestContext": {
-                "resourceId": "r", "resourcePath": "/{proxy+}", "httpMethod": method, "path": path,
-                "accountId": "123456789012", "apiId": "api", "stage": "$default", "protocol": "HTTP/1.1",
-                "requestId": format!("req-{}", camarad::random::below(u64::MAX)),
-                "identity": {"sourceIp": self.ip, "userAgent": "tests"},
-            },
-            "body": body, "isBase64Encoded": false,
-        })
+        event::rest(method, path, query, &headers, &self.ip, body)
     }
 }
 

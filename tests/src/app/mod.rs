@@ -14,6 +14,7 @@
 //! ```
 
 mod client;
+pub mod event;
 mod fixtures;
 pub mod routers;
 pub mod stack;

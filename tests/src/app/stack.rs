@@ -53,24 +53,25 @@ pub fn fresh_account() -> String {
 }
 
 fn start() -> Stack {
+    launch("ministack", &[])
+}
+
+/// Another MiniStack, with more settings in its environment. `name` is that of its folder under target/test-stack.
+pub fn launch(name: &str, settings: &[(&str, &str)]) -> Stack {
     let port = free_port();
-    let folder = repository().join(format!("target/test-stack/{port}"));
-    std::fs::create_dir_all(&folder).expect("a folder for MiniStack");
-    let log = std::fs::File::create(folder.join("ministack.log")).expect("a log for MiniStack");
-    let child = Command::new("python3")
-        .arg(repository().join("tests/tools/tether.py"))
-        .arg(tool("ministack"))
+    let folder = repository().join(format!("target/test-stack/{name}-{port}"));
+    let scratch = folder.join("tmp");
+    std::fs::create_dir_all(&scratch).expect("a folder for MiniStack");
+    let child = tethered(&scratch, &tool("ministack"), &folder.join("ministack.log"))
         .env("BIND_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
         .env("MINISTACK_HOST", "127.0.0.1")
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
         .env("PERSIST_STATE", "0")
-        .env("TMPDIR", &folder)
+        .env("TMPDIR", &scratch)
+        .envs(settings.iter().copied())
         .current_dir(&folder)
-        .stdin(Stdio::piped())
-        .stdout(log.try_clone().expect("the log"))
-        .stderr(log)
         .spawn()
         .expect("python3 starts");
     let stack = Stack {
@@ -79,6 +80,35 @@ fn start() -> Stack {
     };
     wait_until_open(port, &folder);
     stack
+}
+
+/// A command that ends with this process, however that ends, and whose temporary folder is removed then. What it
+/// prints goes into `log`. Nothing of a real account that the shell may know is passed on, nor of cargo's own variables.
+pub fn tethered(scratch: &Path, program: &Path, log: &Path) -> Command {
+    let log = std::fs::File::create(log).expect("a log");
+    let mut command = Command::new("python3");
+    command
+        .arg(repository().join("tests/tools/tether.py"))
+        .args([scratch, program])
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().expect("the log"))
+        .stderr(log)
+        .env("NO_PROXY", "127.0.0.1,localhost");
+    let private = [
+        "AWS_",
+        "OPENAI_",
+        "ANTHROPIC_",
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+    ];
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if private.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name.as_ref());
+        }
+    }
+    command
 }
 
 fn wait_until_open(port: u16, folder: &Path) {

@@ -1,0 +1,239 @@
+//! `Deployed`: template.yaml in MiniStack, IAM enforced. The functions are processes of their own under their own roles,
+//! behind API Gateway, the queue, the stream and the schedule; the identity and AI providers are the local peers.
+//!
+//! The first test that asks starts it for all tests of the process, so each works with people and workspaces of its own:
+//!
+//! ```ignore
+//! let d = deployed::shared().await;
+//! let ann = d.sign_in("ann").await;                     // through the OpenID provider
+//! let workspace = ann.post("/api/workspaces", json!({"name": "Home", "type": "personal"})).await.json(201);
+//! ```
+
+pub mod binaries;
+mod iam;
+pub mod lambda;
+mod signin;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, OnceLock, mpsc};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use camarad::clock::Stopwatch;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::app::stack::{self, Stack, repository, tool};
+use crate::app::{OPERATOR, ORIGIN, PUBLIC_URL};
+use crate::peers::ai::AiPeer;
+use crate::peers::oidc::OidcPeer;
+use crate::visitor::Visitor;
+
+/// The provider's id in paths.
+pub const PROVIDER: &str = "peer";
+const STACK: &str = "camarad-tests";
+
+static DEPLOYED: OnceLock<Result<Deployed, String>> = OnceLock::new();
+/// Held for writing by a test that changes what all the others stand on.
+static CALM: RwLock<()> = RwLock::const_new(());
+
+/// The deployed stack, with the peers around it.
+pub struct Deployed {
+    /// The AI provider.
+    pub ai: AiPeer,
+    /// The identity provider, whose only client this is.
+    pub oidc: Arc<OidcPeer>,
+    outputs: BTreeMap<String, String>,
+    /// Where the peers live; a test's own runtime ends with the test.
+    runtime: Handle,
+    _stack: Stack,
+}
+
+/// The deployed stack, undisturbed.
+pub async fn shared() -> Held<RwLockReadGuard<'static, ()>> {
+    Held(deployed(), CALM.read().await)
+}
+
+/// The deployed stack for one test alone, which leaves it as it was.
+pub async fn alone() -> Held<RwLockWriteGuard<'static, ()>> {
+    Held(deployed(), CALM.write().await)
+}
+
+/// The deployed stack, for as long as a test holds this.
+pub struct Held<G>(
+    &'static Deployed,
+    #[allow(unused, reason = "held for its drop")] G,
+);
+
+impl<G> Deref for Held<G> {
+    type Target = Deployed;
+    fn deref(&self) -> &Deployed {
+        self.0
+    }
+}
+
+fn deployed() -> &'static Deployed {
+    let started = DEPLOYED.get_or_init(|| {
+        let (tell, told) = mpsc::channel();
+        let home = std::thread::spawn(move || live(&tell));
+        told.recv().map_err(|_| reason(home.join()))
+    });
+    started.as_ref().unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// Why a thread has panicked.
+fn reason(end: std::thread::Result<()>) -> String {
+    let Err(panic) = end else { return "it ended".into() };
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "the deployed stack does not start".into())
+}
+
+/// The thread that the peers live on, for as long as the process.
+fn live(tell: &mpsc::Sender<Deployed>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let _ = tell.send(start().await);
+        std::future::pending::<()>().await;
+    });
+}
+
+/// A line for the person who waits. The test harness would keep what is printed by the usual macros to itself.
+pub fn progress(text: &str) {
+    let _ = writeln!(std::io::stderr(), "     {text}");
+}
+
+async fn start() -> Deployed {
+    binaries::check();
+    let watch = Stopwatch::start();
+    let stack = stack::launch("deployed", &[("AUTH", "true")]);
+    let callback = format!("{PUBLIC_URL}/api/auth/{PROVIDER}/callback");
+    let oidc = OidcPeer::start(&[&callback]).await.expect("the OIDC peer starts");
+    let ai = AiPeer::start().await.expect("the AI peer starts");
+    progress("deploying template.yaml into the local services …");
+    let outputs = deploy(&stack.endpoint, &oidc);
+    let deployed = Deployed {
+        ai,
+        oidc: Arc::new(oidc),
+        outputs,
+        runtime: Handle::current(),
+        _stack: stack,
+    };
+    deployed.put_secrets().await;
+    progress(&format!("deployed in {:.1} s", watch.elapsed().as_secs_f32()));
+    deployed
+}
+
+/// Runs infra/local/deploy.py and gives the outputs. Its folder stays, so that a binary which has not changed need not
+/// be stripped and packed again; a lock keeps other test processes out of it.
+fn deploy(endpoint: &str, oidc: &OidcPeer) -> BTreeMap<String, String> {
+    let folder = repository().join("target/test-deployed");
+    std::fs::create_dir_all(&folder).expect("a folder for the deployment");
+    let lock = std::fs::File::create(folder.join("lock")).expect("a lock file");
+    lock.lock().expect("a lock");
+    let provider = json!([{
+        "id": PROVIDER, "name": "Peer", "kind": "oidc", "issuer": oidc.issuer, "clientId": oidc.client_id,
+    }]);
+    let tools = tool("sam").parent().map(PathBuf::from).unwrap_or_default();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let done = Command::new("python3")
+        .arg(repository().join("infra/local/deploy.py"))
+        .args(["--endpoint", endpoint, "--mode", "native", "--stack", STACK])
+        .arg("--bin-dir")
+        .arg(binaries::folder())
+        .arg("--dir")
+        .arg(&folder)
+        .arg(format!("PublicUrl={PUBLIC_URL}"))
+        .arg(format!("FrontendOrigins={ORIGIN}"))
+        .arg(format!("PlatformOperators={OPERATOR}"))
+        .arg(format!("AuthProviders={provider}"))
+        .env("PATH", format!("{}:{path}", tools.display()))
+        .output()
+        .expect("python3 starts");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        done.status.success(),
+        "template.yaml could not be deployed: {said}"
+    );
+    let outputs = std::fs::read_to_string(folder.join("outputs.json")).expect("outputs");
+    serde_json::from_str(&outputs).expect("outputs are names and values")
+}
+
+impl Deployed {
+    /// One of the outputs of template.yaml, or of those that deploy.py adds.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs
+            .get(name)
+            .unwrap_or_else(|| panic!("the stack has no output {name}"))
+    }
+
+    /// The local services' address.
+    pub fn endpoint(&self) -> &str {
+        self.output("Endpoint")
+    }
+
+    /// A function's name, by that of its folder.
+    pub fn function(&self, folder: &str) -> String {
+        format!("{STACK}-{folder}")
+    }
+
+    /// Somebody at the deployed API who has not signed in.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(self.output("DeployedUrl"))
+    }
+
+    /// DynamoDB as the account's owner.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::from_conf(
+            aws_sdk_dynamodb::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(self.output("Region").to_owned()))
+                .endpoint_url(self.endpoint())
+                .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+                .build(),
+        )
+    }
+
+    /// What an operator fills in by hand after a first deployment.
+    async fn put_secrets(&self) {
+        let base = self.ai.base_url();
+        let ai = json!({
+            "openai": {"baseUrl": format!("{base}/v1"), "apiKey": "local"},
+            "anthropic": {"baseUrl": base, "apiKey": "local"},
+        });
+        let auth = json!({PROVIDER: self.oidc.client_secret});
+        for (secret, value) in [("AiProvidersSecret", ai), ("AuthSecretsSecret", auth)] {
+            self.put_secret(self.output(secret), &value).await;
+        }
+    }
+
+    async fn put_secret(&self, secret: &str, value: &Value) {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.output("Region").to_owned()))
+            .endpoint_url(self.endpoint())
+            .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+            .build();
+        let client = aws_sdk_secretsmanager::Client::from_conf(config);
+        let put = client
+            .put_secret_value()
+            .secret_id(secret)
+            .secret_string(value.to_string());
+        put.send().await.expect("the secret is stored");
+    }
+}
+
+/// The header of a signed request by the account's owner, for services that no SDK is here for. The local services read
+/// the access key out of it, and do not check the signature of this one.
+fn signed(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}

@@ -1,0 +1,3 @@
+//! The second layer: native functions behind the deployed template, IAM enforced.
+
+mod functions;

@@ -3,11 +3,10 @@
 use camarad_tests::deployed;
 
 #[tokio::test]
-async fn meta_answers_health_readiness_document_and_reference() {
+async fn anybody_sees_the_forty_presets_and_nothing_that_needs_a_token() {
     let d = deployed::shared().await;
-    let anybody = d.visitor();
-    for path in ["/api/health", "/api/health/ready", "/openapi.json", "/docs"] {
-        let answer = anybody.get(path).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-    }
+    let presets = d.visitor().get("/api/agent-presets").await.json(200);
+    assert_eq!(presets["items"].as_array().map(Vec::len), Some(40));
+    let refused = d.visitor().get("/api/workspaces").await;
+    refused.assert_problem(401, "unauthenticated");
 }

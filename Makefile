@@ -35,7 +35,7 @@ check: setup ## format, lints, licences, template, routes
 	@$(PYTHON) infra/local/check.py
 
 fix: ## format the code and write again what is generated
-	@cargo fmt --all && $(PYTHON) infra/local/router.py
+	@cargo fmt --all && $(PYTHON) infra/local/router.py && $(PYTHON) infra/api.py
 
 build: setup ## build what is deployed (release, arm64)
 	@sam build

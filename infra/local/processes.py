@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from console import Failure
-from project import HOST, LOCAL, LOGS
+from project import HOST, LOCAL
 
 RUN = LOCAL / "run"
 PROC = Path("/proc")
@@ -29,12 +29,9 @@ class Service(NamedTuple):
     command: List[str]
     env: Dict[str, str]
     port: int
+    log: Path
     ready: Callable[[], bool]
     patience: float = 30.0
-
-    @property
-    def log(self) -> Path:
-        return LOGS / ("%s.log" % self.name)
 
 
 class Known(NamedTuple):
@@ -198,9 +195,7 @@ def require_ports(ports: Dict[str, int]) -> None:
 
 
 def start(service: Service, persistent: bool) -> Known:
-    LOGS.mkdir(parents=True, exist_ok=True)
     with service.log.open("ab") as log:
-        log.truncate(0)
         try:
             child = subprocess.Popen(
                 service.command,

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import csv
 import sys
+from pathlib import Path
 from typing import Dict, List
 
 from console import Failure, paint, run_main, say
 from project import ROOT
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from api import PREFLIGHT  # noqa: E402  the function that answers preflights in the template, too
 
 MANIFEST = ROOT / "Cargo.toml"
 ROUTES = ROOT / "routes.tsv"
@@ -28,6 +32,8 @@ def block(rows: List[Dict[str, str]]) -> str:
     for row in rows:
         entry = '{ method = "%s", function = "%s" }' % (row["method"], row["function"])
         paths.setdefault(row["path"], []).append(entry)
+    for entries in paths.values():
+        entries.append('{ method = "OPTIONS", function = "%s" }' % PREFLIGHT)
     lines = ['"%s" = [%s]' % (path, ", ".join(entries)) for path, entries in paths.items()]
     return "\n".join([BEGIN, "[workspace.metadata.lambda.watch.router]"] + lines + [END]) + "\n"
 

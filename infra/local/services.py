@@ -10,7 +10,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from console import Failure
 from processes import Service
-from project import BIN, HOST, LOCAL, OIDC, ROOT, settings, tool_environment
+from project import BIN, HOST, LOCAL, LOGS, OIDC, ROOT, settings, tool_environment
 
 PORTS = {
     "CAMARAD_API_PORT": 9000,
@@ -158,7 +158,7 @@ def aws_service(config: Config, state: Path, persistent: bool) -> Service:
     }
     url = config.aws + "/_ministack/health"
     command = [str(BIN / "ministack")]
-    return Service("aws", "the local AWS", command, env, config.ports["CAMARAD_AWS_PORT"], lambda: answers(url))
+    return Service("aws", "the local AWS", command, env, config.ports["CAMARAD_AWS_PORT"], LOGS / "aws.log", lambda: answers(url))
 
 
 def oidc_service(config: Config) -> Service:
@@ -168,25 +168,25 @@ def oidc_service(config: Config) -> Service:
     command += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
     url = config.oidc + "/.well-known/openid-configuration"
     env = clean_environment()
-    return Service("oidc", "the local sign-in provider", command, env, port, lambda: answers(url))
+    return Service("oidc", "the local sign-in provider", command, env, port, LOGS / "oidc.log", lambda: answers(url))
 
 
 def ai_service(config: Config) -> Service:
     port = config.ports["CAMARAD_AI_PORT"]
     command = [str(target_folder() / "ai-peer"), "--port", str(port)]
-    return Service("ai", "the local AI provider", command, clean_environment(), port, lambda: answers(config.ai))
+    return Service("ai", "the local AI provider", command, clean_environment(), port, LOGS / "ai.log", lambda: answers(config.ai))
 
 
 def api_service(config: Config, functions: Dict[str, str], reload: bool) -> Service:
+    """`cargo lambda watch`, which routes paths to functions; with `reload` it also builds and starts them."""
     port = config.ports["CAMARAD_API_PORT"]
-    command = [str(BIN / "cargo-lambda"), "lambda", "watch", "-A", HOST, "-P", str(port), "--concurrency", CONCURRENCY]
-    # Without it, watch answers CORS preflights by itself, and they would be tried nowhere before the cloud.
-    command += ["--disable-cors", "--color", "never"]
-    if not reload:
-        command.append("--ignore-changes")
+    command = [str(BIN / "cargo-lambda"), "lambda", "watch", "-A", HOST, "-P", str(port), "--color", "never"]
+    # Without it, watch answers CORS preflights by itself, and ours would be tried nowhere before the cloud.
+    command.append("--disable-cors")
+    command += ["--concurrency", CONCURRENCY] if reload else ["--only-lambda-apis", "--ignore-changes"]
     env = {**clean_environment(), **functions}
-    url = config.api + "/api/health"
-    return Service("api", "the functions", command, env, port, lambda: answers(url, 20.0), 90.0)
+    ready = lambda: answers(config.api + "/no-such-path")  # noqa: E731
+    return Service("api", "the API", command, env, port, LOGS / "api.log", ready)
 
 
 def target_folder() -> Path:

@@ -15,10 +15,12 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, NamedTuple
 
 import commands
+import functions
 import processes
 import services
 from console import Failure, paint, run_main, say, step
@@ -27,7 +29,13 @@ from project import HERE, LOCAL, LOGS, TOOLS, shown, tool_environment
 from secretstore import put_secret
 from watching import announce, follow
 
-ORDER = ("api", "ai", "oidc", "aws")  # in which they are stopped: who asks before who answers
+PARTS = ("aws", "oidc", "ai", "api")
+PATIENCE = {"aws": 60.0}  # seconds: it writes its data when it is stopped
+
+
+class Started(NamedTuple):
+    service: Service
+    known: Known
 
 
 @contextlib.contextmanager
@@ -57,11 +65,19 @@ def build() -> None:
         )
 
 
-def launch(service: Service, persistent: bool) -> Known:
-    with step("Starting %s" % service.title):
-        known = processes.start(service, persistent)
-        processes.await_ready(service, known)
-    return known
+def clear_logs() -> None:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    for log in LOGS.glob("*.log"):
+        log.unlink()
+
+
+def spawn(service: Service, persistent: bool) -> Started:
+    return Started(service, processes.start(service, persistent))
+
+
+def await_ready(started: Started) -> None:
+    with step("Waiting for %s" % started.service.title):
+        processes.await_ready(started.service, started.known)
 
 
 def deploy(config: services.Config, folder: Path) -> Dict[str, str]:
@@ -87,10 +103,14 @@ def seed(config: services.Config, outputs: Dict[str, str]) -> None:
 
 
 def stop(found: List[Known]) -> None:
-    for name in ORDER:
-        known = processes.find(name, found)
-        if known:
-            processes.stop(known, 60.0 if known.persistent and name == "aws" else 10.0)
+    """Who asks before who answers: the functions, the API, what they ask."""
+    order = [
+        [known for known in found if known.name.startswith(functions.PREFIX)],
+        *([known for known in found if known.name == part] for part in reversed(PARTS)),
+    ]
+    for group in filter(None, order):
+        with ThreadPoolExecutor(len(group)) as pool:
+            list(pool.map(lambda known: processes.stop(known, PATIENCE.get(known.name, 10.0)), group))
 
 
 def stop_leftovers() -> None:
@@ -103,17 +123,27 @@ def stop_leftovers() -> None:
 
 def start(config: services.Config, persistent: bool, reload: bool) -> None:
     state, deployment = services.state_folder(persistent)
-    if not persistent:
-        shutil.rmtree(state, ignore_errors=True)
-    shutil.rmtree(state / "tmp", ignore_errors=True)
+    shutil.rmtree(state / "tmp" if persistent else state, ignore_errors=True)
     processes.require_ports(config.ports)
+    clear_logs()
     build()
-    launch(services.aws_service(config, state, persistent), persistent)
+    aws = spawn(services.aws_service(config, state, persistent), persistent)
+    peers = [spawn(services.oidc_service(config), persistent), spawn(services.ai_service(config), persistent)]
+    await_ready(aws)
     outputs = deploy(config, deployment)
     seed(config, outputs)
-    launch(services.oidc_service(config), persistent)
-    launch(services.ai_service(config), persistent)
-    launch(services.api_service(config, services.function_environment(config, outputs), reload), persistent)
+    for peer in peers:
+        await_ready(peer)
+    start_functions(config, services.function_environment(config, outputs), persistent, reload)
+
+
+def start_functions(config: services.Config, env: Dict[str, str], persistent: bool, reload: bool) -> None:
+    with step("Starting the functions") as running:
+        api = spawn(services.api_service(config, env, reload), persistent)
+        processes.await_ready(api.service, api.known)
+        for service in () if reload else functions.binaries(config, env):
+            spawn(service, persistent)
+        functions.warm(config, running, "api.log" if reload else functions.LOG.name)
 
 
 @contextlib.contextmanager
@@ -141,7 +171,7 @@ def shut_down(persistent: bool) -> None:
 def dev(config: services.Config) -> int:
     with stack(config, persistent=True, reload=True):
         announce(config)
-        follow([processes.find(name, processes.remembered()) for name in ORDER])
+        follow([processes.find(name, processes.remembered()) for name in PARTS])
     return 0
 
 
@@ -170,7 +200,7 @@ def down() -> int:
 
 def status(config: services.Config) -> int:
     found = processes.remembered()
-    for service in ("aws", "oidc", "ai", "api"):
+    for service in PARTS:
         known = processes.find(service, found)
         mark = paint("running", "green") if known else paint("stopped", "dim")
         where = " on port %d, process %d, log .local/logs/%s.log" % (known.port, known.pid, service) if known else ""

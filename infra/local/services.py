@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -74,6 +75,12 @@ def answers(url: str, timeout: float = 2.0) -> bool:
         return error.code < 500
     except OSError:
         return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def auth_providers(config: Config) -> str:
@@ -185,8 +192,8 @@ def api_service(config: Config, functions: Dict[str, str], reload: bool) -> Serv
     command.append("--disable-cors")
     command += ["--concurrency", CONCURRENCY] if reload else ["--only-lambda-apis", "--ignore-changes"]
     env = {**clean_environment(), **functions}
-    ready = lambda: answers(config.api + "/no-such-path")  # noqa: E731
-    return Service("api", "the API", command, env, port, LOGS / "api.log", ready)
+    # only whether it listens: a path without a running function would wait for one
+    return Service("api", "the API", command, env, port, LOGS / "api.log", lambda: listens(port))
 
 
 def target_folder() -> Path:

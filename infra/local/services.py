@@ -7,7 +7,7 @@ import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple
 
 from console import Failure
 from processes import Service
@@ -149,7 +149,7 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
     return env
 
 
-def aws_service(config: Config, state: Path, persistent: bool) -> Service:
+def aws_service(config: Config, state: Path) -> Service:
     temporary = state / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     env = {
@@ -158,7 +158,7 @@ def aws_service(config: Config, state: Path, persistent: bool) -> Service:
         "GATEWAY_PORT": str(config.ports["CAMARAD_AWS_PORT"]),
         "TMPDIR": str(temporary),
         "STATE_DIR": str(state / "aws"),
-        "PERSIST_STATE": "1" if persistent else "0",
+        "PERSIST_STATE": "1",
         # parts that would open ports of their own
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
@@ -200,7 +200,6 @@ def target_folder() -> Path:
     return Path(os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))) / "debug"
 
 
-def state_folder(persistent: bool) -> Tuple[Path, Path]:
-    """Where the local AWS keeps its data, and where the deployment notes what it did. A demo begins with nothing."""
-    base = LOCAL / ("dev" if persistent else "once")
-    return base, base / "deploy"
+def state_folder(persistent: bool) -> Path:
+    """Where the local AWS keeps its data, with what the deployment noted. A demo begins with nothing."""
+    return LOCAL / ("dev" if persistent else "once")

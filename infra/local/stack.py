@@ -23,6 +23,7 @@ import commands
 import functions
 import processes
 import services
+import snapshot
 from console import Failure, paint, run_main, say, step
 from processes import Known, Service
 from project import HERE, LOCAL, LOGS, TOOLS, shown, tool_environment
@@ -93,7 +94,11 @@ def deploy(config: services.Config, folder: Path) -> Dict[str, str]:
             "`sam validate --lint` may say why; its whole log is in %s." % shown(folder / "sam.log"),
             env,
         )
-    return json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
+    return outputs_of(folder)
+
+
+def outputs_of(deployment: Path) -> Dict[str, str]:
+    return json.loads((deployment / "outputs.json").read_text(encoding="utf-8"))
 
 
 def seed(config: services.Config, outputs: Dict[str, str]) -> None:
@@ -122,19 +127,43 @@ def stop_leftovers() -> None:
 
 
 def start(config: services.Config, persistent: bool, reload: bool) -> None:
-    state, deployment = services.state_folder(persistent)
-    shutil.rmtree(state / "tmp" if persistent else state, ignore_errors=True)
     processes.require_ports(config.ports)
     clear_logs()
     build()
-    aws = spawn(services.aws_service(config, state, persistent), persistent)
     peers = [spawn(services.oidc_service(config), persistent), spawn(services.ai_service(config), persistent)]
-    await_ready(aws)
-    outputs = deploy(config, deployment)
+    outputs = start_aws_with_data(config) if persistent else start_aws_afresh(config)
     seed(config, outputs)
     for peer in peers:
         await_ready(peer)
     start_functions(config, services.function_environment(config, outputs), persistent, reload)
+
+
+def start_aws(config: services.Config, state: Path, persistent: bool) -> Known:
+    aws = spawn(services.aws_service(config, state), persistent)
+    await_ready(aws)
+    return aws.known
+
+
+def start_aws_with_data(config: services.Config) -> Dict[str, str]:
+    """With what was there when it was stopped."""
+    state = services.state_folder(persistent=True)
+    shutil.rmtree(state / "tmp", ignore_errors=True)
+    start_aws(config, state, True)
+    return deploy(config, state / "deploy")
+
+
+def start_aws_afresh(config: services.Config) -> Dict[str, str]:
+    """Deployed, and without data."""
+    state = services.state_folder(persistent=False)
+    shutil.rmtree(state, ignore_errors=True)
+    if not snapshot.restore(config, state):
+        known = start_aws(config, state, False)
+        deploy(config, state / "deploy")
+        with step("Keeping the deployment for the next time"):
+            processes.stop(known, PATIENCE["aws"])
+            snapshot.save(config, state)
+    start_aws(config, state, False)
+    return outputs_of(state / "deploy")
 
 
 def start_functions(config: services.Config, env: Dict[str, str], persistent: bool, reload: bool) -> None:
@@ -165,7 +194,7 @@ def shut_down(persistent: bool) -> None:
             with step("Stopping the local stack"):
                 stop(found)
         if not persistent:
-            shutil.rmtree(services.state_folder(False)[0], ignore_errors=True)
+            shutil.rmtree(services.state_folder(persistent=False), ignore_errors=True)
 
 
 def dev(config: services.Config) -> int:

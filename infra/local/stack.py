@@ -213,7 +213,7 @@ def up(config: services.Config) -> int:
             shut_down(True)
             raise
     announce(config)
-    say("It runs in the background; `make down` ends it.")
+    say("It runs in the background; `python3 infra/local/stack.py down` ends it.")
     return 0
 
 

@@ -65,7 +65,7 @@ async fn presets_are_public_and_do_not_show_their_prompts() {
     t.anonymous()
         .get("/api/agent-presets?domain=castle")
         .await
-        .assert_invalid("query");
+        .assert_invalid("query.domain");
 }
 
 #[tokio::test]

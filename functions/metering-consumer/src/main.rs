@@ -1,1 +1,7 @@
-fn main() {}
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(Ok, |app| {
+        camarad::lambda::batch::queue(app, metering_consumer::handle)
+    })
+}

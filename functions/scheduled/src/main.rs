@@ -1,1 +1,8 @@
-fn main() {}
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(
+        |env| Ok(env.queue()),
+        |app| camarad::lambda::batch::scheduled(app, scheduled::handle),
+    )
+}

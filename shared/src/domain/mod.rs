@@ -2,10 +2,13 @@
 
 pub mod agents;
 pub mod auth;
+pub mod cloud_event;
 pub mod current;
 pub mod ledger;
 pub mod name;
+pub mod outbox;
 pub mod permissions;
 pub mod plans;
+pub mod usage;
 pub mod users;
 pub mod workspaces;

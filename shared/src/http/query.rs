@@ -26,13 +26,20 @@ where
         let axum::extract::Query(value) = axum::extract::Query::<T>::from_request_parts(parts, app)
             .await
             .map_err(|e| {
-                Error::field(
-                    "query",
-                    std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string),
-                )
+                fault(&std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string))
             })?;
         value.validate().map_err(|report| prefixed(invalid(&report)))?;
         Ok(Self(value))
+    }
+}
+
+/// The parser's message begins with the parameter's name, where it knows it.
+fn fault(message: &str) -> Error {
+    match message.split_once(": ") {
+        Some((name, rest)) if name.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            Error::field(format!("query.{name}"), rest)
+        }
+        _ => Error::field("query", message),
     }
 }
 

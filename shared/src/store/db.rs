@@ -44,6 +44,11 @@ pub struct Db {
 pub struct Batch(HashMap<Key, Item>);
 
 impl Batch {
+    /// Whether there is an item at `key`.
+    pub fn has(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// The item at `key` as a type, if it exists.
     pub fn read<E: Entity>(&mut self, key: &Key) -> Result<Option<E>> {
         self.0.remove(key).map(|i| Doc(i).read()).transpose()

@@ -325,6 +325,12 @@ pub fn usage_counter(workspace: WorkspaceId, bucket: &str, dimension: &str, star
     )
 }
 
+/// The sort keys between which the counters of the buckets from `first` to `last` lie, whatever their value.
+pub fn usage_span(first: &str, last: &str) -> (String, String) {
+    // `$` comes right after `#`.
+    (format!("{first}#"), format!("{last}$"))
+}
+
 /// Counters of one bucket size and dimension, by start.
 pub fn usage_counters(workspace: WorkspaceId, bucket: &str, dimension: &str) -> List {
     List {

@@ -84,6 +84,11 @@ impl PageRequest {
         Ok(Self { limit, after })
     }
 
+    /// For our own reads: the first `limit` items, which may be more than a caller may ask for.
+    pub fn of(limit: u32) -> Self {
+        Self { limit, after: None }
+    }
+
     /// As many items as here, after another sort key.
     pub fn starting_after(&self, sort_key: impl Into<String>) -> Self {
         Self {

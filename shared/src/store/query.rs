@@ -11,6 +11,9 @@ use super::page::{Page, PageRequest, cursor};
 use super::wire::{Item, Value};
 use crate::error::{Error, Result};
 
+/// How many items of a part are asked for at once.
+const PART: u32 = 1_000;
+
 impl Db {
     /// One page of a list, oldest (smallest sort key) first, or newest first.
     pub async fn list<E: Entity>(
@@ -31,24 +34,26 @@ impl Db {
         })
     }
 
-    /// One page of the part of a list between two sort keys, both included; oldest first.
-    pub async fn range<E: Entity>(
-        &self,
-        list: &List,
-        from: &str,
-        to: &str,
-        page: &PageRequest,
-    ) -> Result<Page<E>> {
-        let docs = self.query(list, Some((from, to)), page, false).await?;
-        let items = docs
-            .items
-            .into_iter()
-            .map(Doc::read)
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Page {
-            items,
-            next_cursor: docs.next_cursor,
-        })
+    /// The whole part of a list between two sort keys, both included, oldest first; for parts that are known to be
+    /// bounded.
+    pub async fn part<E: Entity>(&self, list: &List, from: &str, to: &str) -> Result<Vec<E>> {
+        let mut page = PageRequest::of(PART);
+        let mut items = Vec::new();
+        loop {
+            let docs = self.query(list, Some((from, to)), &page, false).await?;
+            if docs.next_cursor.is_some()
+                && let Some(last) = docs.items.last()
+            {
+                page = page.starting_after(last.key()?.sk());
+            }
+            let more = docs.next_cursor.is_some();
+            for doc in docs.items {
+                items.push(doc.read()?);
+            }
+            if !more {
+                return Ok(items);
+            }
+        }
     }
 
     /// The first items of a list, untyped; for jobs that work a list off from its start.

@@ -22,7 +22,7 @@ use crate::random;
 use crate::reply::Reply;
 
 /// DynamoDB's bound for one transaction.
-const MAX_WRITES: usize = 100;
+pub const MAX_WRITES: usize = 100;
 
 /// An Idempotency-Key of a caller with the hash of what it was sent with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Each function with its routes.
 pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
-    vec![("agents", agents::router()), ("workspaces", workspaces::router())]
+    vec![
+        ("agents", agents::router()),
+        ("usage", usage::router()),
+        ("workspaces", workspaces::router()),
+    ]
 }
 
 /// All routes.

@@ -1,0 +1,66 @@
+//! What the table's stream wakes: the publisher of domain events, and the flush of ledgers.
+
+use std::collections::BTreeMap;
+
+use camarad::app::App;
+use camarad::domain::{ledger, outbox};
+use camarad::error::Result;
+use camarad::ids::{EventId, UserId};
+use camarad::lambda::batch::Change;
+use camarad::store::keys;
+use camarad::store::record::OutboxRecord;
+
+/// What a batch of changes asks for, each with the place of the first change that asks for it.
+#[derive(Default)]
+struct Work {
+    events: BTreeMap<EventId, (usize, OutboxRecord)>,
+    ledgers: BTreeMap<UserId, usize>,
+}
+
+/// Does what the changes ask for. Answers the sequence number of the first change whose work failed: the stream sends
+/// that one and what follows again, and all of it may be repeated.
+pub async fn handle(app: App, changes: Vec<Change>) -> Option<String> {
+    let mut work = Work::default();
+    let mut failed = Vec::new();
+    for (place, change) in changes.iter().enumerate() {
+        if let Err(error) = work.read(place, change) {
+            tracing::error!(error = %error, cause = ?error, sequence = change.sequence, "a change cannot be read");
+            failed.push(place);
+        }
+    }
+    let records: Vec<_> = work.events.values().map(|(_, record)| record.clone()).collect();
+    let unpublished = outbox::publish(&app, &records).await;
+    failed.extend(
+        unpublished
+            .iter()
+            .filter_map(|id| work.events.get(id))
+            .map(|(place, _)| *place),
+    );
+    for (account, place) in work.ledgers {
+        if let Err(error) = ledger::flush(&app, account).await {
+            tracing::error!(error = %error, cause = ?error, account = %account, "a ledger could not be flushed");
+            failed.push(place);
+        }
+    }
+    failed
+        .into_iter()
+        .min()
+        .and_then(|place| changes.get(place))
+        .map(|change| change.sequence.clone())
+}
+
+impl Work {
+    fn read(&mut self, place: usize, change: &Change) -> Result<()> {
+        // What expired was removed by DynamoDB: housekeeping, and no event of ours.
+        let Some(image) = change.new.as_ref().filter(|_| !change.expired) else {
+            return Ok(());
+        };
+        if keys::is_outbox(&image.key()?) {
+            let record: OutboxRecord = image.clone().read()?;
+            self.events.entry(record.id).or_insert((place, record));
+        } else if let Some(account) = ledger::is_due(image)? {
+            self.ledgers.entry(account).or_insert(place);
+        }
+        Ok(())
+    }
+}

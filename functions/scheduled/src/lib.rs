@@ -1,0 +1,49 @@
+//! The jobs of the clock.
+
+use camarad::app::App;
+use camarad::domain::{ledger, outbox};
+use camarad::error::Result;
+use serde::Deserialize;
+
+/// A job, as the schedule's input names it: `{"job":"sweep"}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "job", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Job {
+    /// Every minute: ends holds that have expired, publishes events that the table's stream overlooked.
+    Sweep,
+    /// Every night: moves every journal that is left in the head of a ledger.
+    FlushLedgers,
+}
+
+/// Runs a job. Every job may be run twice, and does next time what it could not do this time.
+///
+/// # Errors
+/// When the table did not answer. One part of a job does not stop the other.
+pub async fn handle(app: App, job: Job) -> Result<()> {
+    match job {
+        Job::Sweep => {
+            let holds = ledger::sweep(&app).await;
+            let events = outbox::sweep(&app).await;
+            let (holds, events) = (holds?, events?);
+            tracing::info!(
+                holds.seen = holds.seen,
+                holds.ended = holds.ended,
+                holds.charged = holds.charged,
+                holds.failed = holds.failed,
+                events.published = events.published,
+                events.failed = events.failed,
+                "swept"
+            );
+        }
+        Job::FlushLedgers => {
+            let all = ledger::flush_all(&app).await?;
+            tracing::info!(
+                ledgers = all.ledgers,
+                moved = all.moved,
+                failed = all.failed,
+                "flushed"
+            );
+        }
+    }
+    Ok(())
+}

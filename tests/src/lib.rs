@@ -11,6 +11,7 @@
 pub mod app;
 pub mod deployed;
 pub mod engine;
+pub mod openapi;
 pub mod peers;
 pub mod routes;
 pub mod sse;

@@ -11,6 +11,8 @@ mod access;
 mod agents;
 mod deployed;
 mod edge;
+mod meta;
+mod openapi;
 mod outbox;
 mod routes;
 mod store;

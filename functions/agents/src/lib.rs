@@ -77,7 +77,7 @@ fn present<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Option
 
 /// What agents can be made from
 #[utoipa::path(get, path = "/api/agent-presets", tag = "agents",
-    params(("domain" = Option<PresetDomain>, Query, description = "of this domain only")), security(()),
+    params(("domain" = Option<PresetDomain>, Query, description = "of this domain only")),
     responses((status = 200, body = Page<PresetView>), PublicProblems))]
 async fn presets(Query(query): Query<PresetQuery>) -> Result<impl IntoResponse> {
     let page = Reply::ok(&agents::view::list_presets(query.domain))?;

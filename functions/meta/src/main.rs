@@ -1,1 +1,5 @@
-fn main() {}
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(Ok, |app| camarad::lambda::http::buffered(meta::router(), app))
+}

@@ -106,10 +106,20 @@ fn named(function: &str, mut operation: Value) -> Value {
         .expect("an operation has the name of its handler");
     operation["operationId"] = format!("{function}_{own}").into();
     operation["tags"] = json!([function]);
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         never_null(&mut parameter["schema"]);
     }
-    for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
+    for (status, answer) in operation
+        .get_mut("responses")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
         let code = status
             .parse()
             .ok()

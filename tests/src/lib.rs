@@ -16,3 +16,4 @@ pub mod peers;
 pub mod routes;
 pub mod sse;
 pub mod visitor;
+pub mod watched;

@@ -19,5 +19,6 @@ mod store;
 mod tidy;
 mod usage;
 mod walk;
+mod watched;
 mod workspace_deletion;
 mod workspaces;

@@ -44,6 +44,9 @@ pub const ORIGIN: &str = "https://app.camarad.test";
 /// An operator's address in tests.
 pub const OPERATOR: &str = "operator@camarad.test";
 
+/// Where the account of a test keeps everything.
+pub const REGION: &str = "eu-central-1";
+
 /// What a test starts besides the table.
 #[derive(Default)]
 pub struct Setup {
@@ -63,6 +66,8 @@ pub struct TestApp {
     pub clock: Arc<ManualClock>,
     /// The AI provider, if one was asked for.
     pub ai: Option<AiPeer>,
+    /// The AWS account, which is also the access key of its owner.
+    pub account: String,
     /// DynamoDB's client in this test's account.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// SQS's client in this test's account.
@@ -75,7 +80,7 @@ macro_rules! client {
         $service::Client::from_conf(
             $service::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
-                .region(Region::new("eu-central-1"))
+                .region(Region::new(REGION))
                 .endpoint_url(&stack::stack().endpoint)
                 .credentials_provider(Credentials::new($account, "secret", None, None, "tests"))
                 .build(),
@@ -137,6 +142,7 @@ impl TestApp {
             app,
             clock,
             ai: setup.ai,
+            account,
             dynamodb,
             sqs,
             service,

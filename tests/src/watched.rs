@@ -29,7 +29,10 @@ impl Watched {
         let folder = repository().join(format!("target/test-stack/watch-{port}"));
         std::fs::create_dir_all(&folder).expect("a folder for the functions' log");
         let log = folder.join("watch.log");
-        let target = binaries::folder().parent().expect("target/debug lies in target").to_owned();
+        let target = binaries::folder()
+            .parent()
+            .expect("target/debug lies in target")
+            .to_owned();
         let child = tethered(&folder.join("tmp"), &tool("cargo-lambda"), &log)
             .args(["lambda", "watch", "-A", "127.0.0.1", "-P", &port.to_string()])
             // Without reloading, and with CORS answered by the function as in the cloud.
@@ -67,7 +70,9 @@ impl Watched {
             );
             if watch.elapsed().as_secs() >= told + 5 {
                 told = watch.elapsed().as_secs();
-                progress(&format!("cargo lambda watch builds the function of {path} ({told} s) …"));
+                progress(&format!(
+                    "cargo lambda watch builds the function of {path} ({told} s) …"
+                ));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -20,9 +20,13 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use camarad::clock::Stopwatch;
+use camarad::app::{App, Builder};
+use camarad::clock::{Clock, Stopwatch};
+use camarad::config::Config;
+use camarad::store::Db;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -35,11 +39,27 @@ use crate::visitor::Visitor;
 
 /// The provider's id in paths.
 pub const PROVIDER: &str = "peer";
+/// Stream and queue are looked into every second or so, and another test may be compiling.
+const PATIENCE: Duration = Duration::from_secs(30);
 const STACK: &str = "camarad-tests";
 
 static DEPLOYED: OnceLock<Result<Deployed, String>> = OnceLock::new();
 /// Held for writing by a test that changes what all the others stand on.
 static CALM: RwLock<()> = RwLock::const_new(());
+
+/// A client of the deployed stack's account.
+macro_rules! client {
+    ($service:ident, $deployed:expr) => {
+        $service::Client::from_conf(
+            $service::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new($deployed.output("Region").to_owned()))
+                .endpoint_url($deployed.endpoint())
+                .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+                .build(),
+        )
+    };
+}
 
 /// The deployed stack, with the peers around it.
 pub struct Deployed {
@@ -189,16 +209,20 @@ impl Deployed {
         Visitor::new(self.output("DeployedUrl"))
     }
 
-    /// DynamoDB as the account's owner.
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::from_conf(
-            aws_sdk_dynamodb::Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::new(self.output("Region").to_owned()))
-                .endpoint_url(self.endpoint())
-                .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
-                .build(),
-        )
+    /// What the functions hold, here with the rights of the account's owner, and with a clock of the test's own.
+    pub fn app(&self, clock: Arc<dyn Clock>) -> App {
+        let config = Config {
+            table: self.output("TableName").to_owned(),
+            public_url: PUBLIC_URL.to_owned(),
+            ..Config::default()
+        };
+        let db = Db::new(client!(aws_sdk_dynamodb, self), &config.table);
+        Builder::new(config, db, clock).build()
+    }
+
+    /// SQS as the account's owner.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        client!(aws_sdk_sqs, self)
     }
 
     /// What an operator fills in by hand after a first deployment.
@@ -215,18 +239,27 @@ impl Deployed {
     }
 
     async fn put_secret(&self, secret: &str, value: &Value) {
-        let config = aws_sdk_secretsmanager::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.output("Region").to_owned()))
-            .endpoint_url(self.endpoint())
-            .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
-            .build();
-        let client = aws_sdk_secretsmanager::Client::from_conf(config);
+        let client = client!(aws_sdk_secretsmanager, self);
         let put = client
             .put_secret_value()
             .secret_id(secret)
             .secret_string(value.to_string());
         put.send().await.expect("the secret is stored");
+    }
+}
+
+/// Tries again until there is something, for as long as queue, stream and schedule may take.
+pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let watch = Stopwatch::start();
+    loop {
+        if let Some(found) = attempt().await {
+            return found;
+        }
+        assert!(
+            watch.elapsed() < PATIENCE,
+            "after {PATIENCE:?} there is still no {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

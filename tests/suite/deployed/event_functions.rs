@@ -1,0 +1,126 @@
+//! One story per function behind queue, stream and clock. (The outbox function has its part in the main job.)
+
+use std::sync::Arc;
+
+use camarad::clock::{Clock, ManualClock, SystemClock};
+use camarad::domain::ledger::{HoldRequest, Memo, Reserve, flush, reserve};
+use camarad::ids::{CallId, UserId};
+use camarad::money::{Cbt, Positive};
+use camarad_tests::deployed::{self, Deployed, lambda};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{counted, granted, text, workspace};
+
+#[tokio::test]
+async fn metering_consumer_counts_a_call_once_however_often_the_queue_delivers_it() {
+    let d = deployed::shared().await;
+    let ann = d.sign_in("metering").await;
+    let (workspace, agents) = workspace(&ann, &["ceo"]).await;
+    let user = text(&ann.get("/api/user").await.json(200), "id");
+    let first = usage_message(&user, &workspace, &agents[0]);
+    for message in [&first, &first, &usage_message(&user, &workspace, &agents[0])] {
+        send(&d, message).await;
+    }
+    counted(&ann, &workspace, 2).await;
+    // The same once more, at a function that has counted it for certain.
+    let again = lambda::queue_event(&[first.to_string()]);
+    let answer = d.invoke("metering-consumer", &again).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    assert_eq!(counted(&ann, &workspace, 2).await["totals"]["calls"], 2);
+}
+
+#[tokio::test]
+async fn metering_consumer_gives_back_what_is_no_event() {
+    let d = deployed::shared().await;
+    let answer = d
+        .invoke(
+            "metering-consumer",
+            &lambda::queue_event(&["no event".to_owned()]),
+        )
+        .await;
+    assert_eq!(
+        answer,
+        json!({"batchItemFailures": [{"itemIdentifier": "message-0"}]})
+    );
+}
+
+#[tokio::test]
+async fn outbox_passes_on_what_the_stream_shows_it() {
+    let d = deployed::shared().await;
+    for sample in ["dynamodb-stream-outbox.json", "dynamodb-stream-ledger-head.json"] {
+        let answer = d.invoke("outbox", &lambda::sample(sample)).await;
+        assert_eq!(answer, json!({"batchItemFailures": []}), "{sample}");
+    }
+}
+
+#[tokio::test]
+async fn scheduled_ends_the_hold_of_a_call_that_died() {
+    let d = deployed::shared().await;
+    let ann = d.sign_in("scheduled").await;
+    let balance = granted(&ann).await;
+    let (_, agents) = workspace(&ann, &["ceo"]).await;
+    let user: UserId = text(&ann.get("/api/user").await.json(200), "id").parse().unwrap();
+    hold_and_die(&d, user, &agents[0]).await;
+
+    d.invoke("scheduled", &lambda::sample("scheduled-sweep.json"))
+        .await;
+    let after = ann.get("/api/ledger/balance").await.json(200);
+    assert_eq!(
+        (text(&after, "held"), text(&after, "balance")),
+        ("0".to_owned(), balance)
+    );
+    d.invoke("scheduled", &lambda::sample("scheduled-flush.json"))
+        .await;
+}
+
+/// What a function does that is killed an hour ago, before the first word of its answer.
+async fn hold_and_die(d: &Deployed, user: UserId, agent: &str) {
+    let then = SystemClock.now() - SignedDuration::from_hours(1);
+    let app = d.app(Arc::new(ManualClock::at(then)));
+    let request = HoldRequest {
+        account: user,
+        call: CallId::new(app.clock()),
+        amount: Positive::new(Cbt::micro(5_000_000)).unwrap(),
+        memo: Memo {
+            user,
+            agent: agent.parse().unwrap(),
+            conversation: None,
+        },
+        expires_at: then + SignedDuration::from_mins(2),
+    };
+    let held = reserve(&app, &request).await.unwrap();
+    assert!(matches!(held, Reserve::Held(_)), "{held:?}");
+    flush(&app, user).await.unwrap();
+}
+
+/// The CloudEvent of a call that was just made.
+fn usage_message(user: &str, workspace: &str, agent: &str) -> Value {
+    let call = CallId::new(&SystemClock).to_string();
+    let now = SystemClock.now().to_string();
+    let sample = lambda::sample("sqs-metering.json");
+    let mut event: Value = serde_json::from_str(sample["Records"][0]["body"].as_str().unwrap()).unwrap();
+    event["id"] = json!(call.replace("call_", "evt_"));
+    event["time"] = json!(now);
+    for (name, value) in [
+        ("callId", call.as_str()),
+        ("userId", user),
+        ("workspaceId", workspace),
+    ] {
+        event["data"][name] = json!(value);
+    }
+    for (name, value) in [("account", user), ("agentId", agent), ("at", now.as_str())] {
+        event["data"][name] = json!(value);
+    }
+    event
+}
+
+async fn send(d: &Deployed, message: &Value) {
+    let url = d.output("MeteringQueueUrl");
+    let send = d
+        .sqs()
+        .send_message()
+        .queue_url(url)
+        .message_body(message.to_string());
+    send.send().await.expect("the queue takes it");
+}

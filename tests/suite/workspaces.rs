@@ -285,6 +285,17 @@ async fn workspaces_come_in_pages() {
         path = format!("/api/workspaces?limit=2&cursor={cursor}");
     }
     assert_eq!(names, ["w0", "w1", "w2", "w3", "w4"]);
+    let id = workspace(&ann, "last").await;
+    for (path, prefix) in [
+        ("/api/workspaces".to_owned(), "WS#~"),
+        (format!("/api/workspaces/{id}/members"), "MEMBER#~"),
+    ] {
+        let beyond = camarad::store::page::cursor(prefix);
+        assert_eq!(
+            ann.get(&format!("{path}?cursor={beyond}")).await.json(200),
+            json!({"items": []})
+        );
+    }
 }
 
 #[tokio::test]

@@ -153,6 +153,9 @@ impl Db {
         wanted.dedup();
         let mut pending = wanted.iter().map(attributes).collect::<Result<Vec<_>>>()?;
         let mut found = Batch::default();
+        if pending.is_empty() {
+            return Ok(found); // DynamoDB refuses a request for nothing
+        }
         for n in 0..TRIES {
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(pending))

@@ -85,7 +85,8 @@ impl Account {
         }
     }
 
-    /// `is_live` as a condition on the item.
+    /// `is_live` as a condition on the item. The order of moments as text is that of time, but for those within one
+    /// second.
     pub fn may_write(now: Timestamp) -> Result<Cond> {
         let trial = Cond::eq("status", SubscriptionStatus::Trialing)?.and(Cond::gt("trialEndsAt", now)?);
         Ok(Cond::eq("status", SubscriptionStatus::Active)?.or(trial))

@@ -18,9 +18,6 @@ pub async fn list(db: &Db, user: UserId, page: &PageRequest) -> Result<Page<Work
         .iter()
         .map(|m| keys::workspace(m.workspace_id))
         .collect();
-    if wanted.is_empty() {
-        return Ok(Page::whole(Vec::new()));
-    }
     let mut read = db.batch(&wanted).await?;
     let mut items = Vec::with_capacity(wanted.len());
     for (membership, key) in memberships.items.iter().zip(&wanted) {

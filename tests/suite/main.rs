@@ -10,11 +10,17 @@
 mod access;
 mod agents;
 mod deployed;
+mod desk;
 mod edge;
 mod meta;
 mod openapi;
 mod outbox;
 mod routes;
+mod runtime;
+mod runtime_ends;
+mod runtime_faults;
+mod runtime_money;
+mod runtime_once;
 mod store;
 mod tidy;
 mod usage;

@@ -9,6 +9,7 @@ pub mod name;
 pub mod outbox;
 pub mod permissions;
 pub mod plans;
+pub mod runtime;
 pub mod usage;
 pub mod users;
 pub mod workspaces;

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
 
 use super::limit;
 use crate::app::App;
@@ -110,8 +111,23 @@ fn credentials<'a>(parts: &'a Parts, app: &App) -> Result<&'a str> {
     Ok(token)
 }
 
+/// Where a request's caller is kept once the token was checked, as several extractors of one route ask for it.
+#[derive(Clone, Default)]
+pub(super) struct Checked(Arc<OnceCell<Caller>>);
+
 /// Checks the access token; no table is asked.
-pub(super) async fn authenticate(parts: &Parts, app: &App) -> Result<Caller> {
+///
+/// # Errors
+/// `Unauthenticated`; `Forbidden` for a write with cookies from another origin.
+pub async fn authenticate(parts: &Parts, app: &App) -> Result<Caller> {
+    let checked = parts
+        .extensions
+        .get::<Checked>()
+        .ok_or_else(|| Error::internal("a route outside the edge"))?;
+    checked.0.get_or_try_init(|| check(parts, app)).await.cloned()
+}
+
+async fn check(parts: &Parts, app: &App) -> Result<Caller> {
     let context = context(parts)?;
     let token = credentials(parts, app)?;
     let claims = app.tokens().check(app.secrets()?, token, context.now).await?;

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, Limited};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::caller::Checked;
 use super::client;
 use super::problem::{self, Raised};
 use crate::app::App;
@@ -92,6 +93,7 @@ async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, n
         .get::<MatchedPath>()
         .map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
     parts.extensions.insert(Arc::new(context.clone()));
+    parts.extensions.insert(Checked::default());
 
     let work = async {
         let bytes = bounded(body).await?;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::store::keys;
-use crate::store::{Db, Outcome, Update};
+use crate::store::{Cond, Db, Outcome, Update};
 
 /// A limit: so many requests per window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub const USER: Limit = Limit {
     window_s: 60,
 };
 
+/// Messages to an agent. The maximum is the plan's of whoever pays, which the call's admission learns.
+pub const MESSAGES: Limit = Limit {
+    class: "agent",
+    max: u32::MAX,
+    window_s: 3_600,
+};
+
 /// Counts requests. Callers over their limit are remembered here until their window ends, so that a flood costs the
 /// table nothing.
 #[derive(Debug, Default)]
@@ -43,33 +50,61 @@ impl Limits {
     /// `RateLimited` beyond the limit. A table that does not answer lets the request through: the limit protects
     /// capacity, and the request itself will meet the same table.
     pub async fn hit(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) -> Result<()> {
-        let window = now.as_second().div_euclid(i64::from(limit.window_s));
-        let ends = (window + 1) * i64::from(limit.window_s);
-        let refusal = || Error::RateLimited {
-            retry_after: Duration::from_secs(u64::try_from(ends - now.as_second()).unwrap_or(1)),
-            limit: limit.max,
-            window_s: limit.window_s,
-        };
-        let name = format!("{}#{who}", limit.class);
-        if self.is_blocked(&name, now) {
-            return Err(refusal());
+        let counted = self.count(db, limit, who, now).await?;
+        self.judge(limit, who, counted, now)
+    }
+
+    /// Counts one request without judging it, for a limit whose maximum is only known once other reads are back: answers
+    /// how many there are in the window. `limit.max` is not asked.
+    ///
+    /// # Errors
+    /// `Internal` when the counter is none.
+    pub async fn count(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) -> Result<u32> {
+        if self.is_blocked(&name(limit, who), now) {
+            return Ok(u32::MAX);
         }
+        let (window, ends) = window(limit, now);
         let update = Update::of(keys::rate(limit.class, who, window))
             .add("n", 1)?
             .set("ttl", ends + 3_600)?;
-        let counted = match db.update(&update).await {
-            Ok(Outcome::Applied(doc)) => doc.field::<u32>("n")?.unwrap_or(0),
-            Ok(Outcome::Refused(_)) => 0,
+        match db.update(&update).await {
+            Ok(Outcome::Applied(doc)) => Ok(doc.field::<u32>("n")?.unwrap_or(0)),
+            Ok(Outcome::Refused(_)) => Ok(0),
             Err(error) => {
                 tracing::warn!(error = %error, limit = limit.class, "a rate limit could not be counted");
-                return Ok(());
+                Ok(0)
             }
+        }
+    }
+
+    /// Takes one request back that was counted beside a check which it then did not pass.
+    pub async fn take_back(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) {
+        let (window, _) = window(limit, now);
+        let undone = async {
+            let key = keys::rate(limit.class, who, window);
+            db.update(&Update::of(key).add("n", -1)?.when(Cond::ge("n", 1)?))
+                .await
         };
+        if let Err(error) = undone.await {
+            tracing::warn!(error = %error, limit = limit.class, "a count could not be taken back");
+        }
+    }
+
+    /// Judges what was counted.
+    ///
+    /// # Errors
+    /// `RateLimited` beyond the limit.
+    pub fn judge(&self, limit: Limit, who: &str, counted: u32, now: Timestamp) -> Result<()> {
         if counted <= limit.max {
             return Ok(());
         }
-        self.block(name, ends, now);
-        Err(refusal())
+        let (_, ends) = window(limit, now);
+        self.block(name(limit, who), ends, now);
+        Err(Error::RateLimited {
+            retry_after: Duration::from_secs(u64::try_from(ends - now.as_second()).unwrap_or(1)),
+            limit: limit.max,
+            window_s: limit.window_s,
+        })
     }
 
     fn is_blocked(&self, name: &str, now: Timestamp) -> bool {
@@ -88,4 +123,15 @@ impl Limits {
         blocked.retain(|_, until| now < *until);
         blocked.insert(name, Timestamp::from_second(until).unwrap_or(now));
     }
+}
+
+fn name(limit: Limit, who: &str) -> String {
+    format!("{}#{who}", limit.class)
+}
+
+/// The window's number and its end, Unix seconds.
+fn window(limit: Limit, now: Timestamp) -> (i64, i64) {
+    let length = i64::from(limit.window_s);
+    let window = now.as_second().div_euclid(length);
+    (window, (window + 1) * length)
 }

@@ -13,6 +13,7 @@ pub mod query;
 
 pub use body::Body;
 pub use caller::{Caller, Operator};
+pub use client::Deadline;
 pub use member::{AgentMember, Member};
 pub use once::{Once, OnceRequired};
 pub use query::{Id, Paging, Query};

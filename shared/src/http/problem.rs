@@ -77,6 +77,8 @@ documented! {
     ReadProblems [401 403 404 422 429 500 503]
     /// The same for a route that changes something for a signed-in person.
     WriteProblems [400 401 402 403 404 409 413 415 422 429 500 503]
+    /// The same for an AI call.
+    CallProblems [400 401 402 403 404 409 413 415 422 429 500 502 503]
 }
 
 fn documented(status: u16) -> RefOr<openapi::Response> {

@@ -1,5 +1,6 @@
 //! What the outside offers, as traits with their real clients. Domain code sees the traits alone.
 
+pub mod ai;
 pub mod queue;
 pub mod secrets;
 pub mod web;

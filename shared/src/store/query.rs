@@ -109,7 +109,9 @@ impl Db {
         }
         let out = query.send().await.map_err(failed)?;
         count_read(out.consumed_capacity.as_slice());
-        cut(out.items.unwrap_or_default(), page.limit())
+        // A page of the engine ends at 1 MB, too.
+        let unread = out.last_evaluated_key.is_some();
+        cut(out.items.unwrap_or_default(), page.limit(), unread)
     }
 
     /// Items of a partition of the first index up to `to`, smallest first, at most `limit`. The index lags behind
@@ -162,9 +164,9 @@ impl Db {
     }
 }
 
-fn cut(mut items: Vec<Item>, limit: u32) -> Result<Page<Doc>> {
+fn cut(mut items: Vec<Item>, limit: u32, unread: bool) -> Result<Page<Doc>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
+    let more = unread || items.len() > limit;
     items.truncate(limit);
     let docs: Vec<_> = items.into_iter().map(Doc).collect();
     let next_cursor = match docs.last() {

@@ -159,9 +159,11 @@ pub struct OnceRecord {
     pub key: String,
     /// SHA-256 of method, path and body.
     pub input: String,
-    /// The answer's status.
+    /// The answer's status. Like the body absent while a call that streams has claimed the key (`runtime::claim`).
+    #[serde(default)]
     pub status: u16,
     /// The answer's body.
+    #[serde(default)]
     pub body: String,
     /// Until when the key is remembered. Compared with the clock, as removal comes late.
     pub expires_at: Timestamp,

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use camarad::clock::{Clock, SystemClock};
 use camarad::lambda::http::lambda_service;
 use camarad::store::cost::Cost;
 use futures_util::{Stream, StreamExt};
+use jiff::SignedDuration;
+use lambda_http::RequestExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -25,6 +29,7 @@ pub struct Client {
     pub user: Option<camarad::ids::UserId>,
     headers: HashMap<String, String>,
     ip: String,
+    deadline: Option<Duration>,
 }
 
 /// An answer whose body has been read.
@@ -48,6 +53,7 @@ impl Client {
             user: None,
             headers: HashMap::new(),
             ip: "203.0.113.7".into(),
+            deadline: None,
         }
     }
 
@@ -67,6 +73,14 @@ impl Client {
     pub fn with_token(&self, token: &str) -> Self {
         Self {
             token: Some(token.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller, served by a function that is killed after this time.
+    pub fn killed_after(&self, time: Duration) -> Self {
+        Self {
+            deadline: Some(time),
             ..self.clone()
         }
     }
@@ -116,7 +130,13 @@ impl Client {
         body: Option<String>,
     ) -> (http::response::Parts, ByteStream) {
         let event = self.event(method, path, body.as_deref());
-        let request = lambda_http::request::from_str(&event.to_string()).expect("a REST event");
+        let mut request = lambda_http::request::from_str(&event.to_string()).expect("a REST event");
+        if let Some(time) = self.deadline {
+            let mut context = lambda_http::Context::default();
+            let killed = SystemClock.now() + SignedDuration::try_from(time).expect("a short time");
+            context.deadline = killed.as_millisecond().try_into().expect("after 1970");
+            request = request.with_lambda_context(context);
+        }
         let response: http::Response<Body> = lambda_service(self.service.clone())
             .oneshot(request)
             .await

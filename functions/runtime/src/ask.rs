@@ -1,0 +1,144 @@
+//! The extractor of a message to an agent: who, may they, is it valid, was it done before, is it too much, and whatever
+//! else the call needs from the table, all in one round trip.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use camarad::app::App;
+use camarad::clock::Stopwatch;
+use camarad::config::Config;
+use camarad::domain::permissions::grant;
+use camarad::domain::runtime::{self, Ask, AskRequest, Found, Items, Taken};
+use camarad::error::{Error, Result};
+use camarad::http::caller::authenticate;
+use camarad::http::limit::{Limit, MESSAGES};
+use camarad::http::member::{admit, path_id};
+use camarad::http::{Body, Caller, Deadline, Member, OnceRequired};
+use camarad::ids::{AgentId, CallId, ConversationId};
+use camarad::ports::ai::{Providers, Upstream};
+use camarad::store::db::Batch;
+use camarad::store::tx::OnceKey;
+use http::request::Parts;
+
+/// A message that was admitted as far as one round trip can tell.
+pub(crate) struct Asked {
+    pub(crate) ask: Ask,
+    pub(crate) found: Found,
+}
+
+impl FromRequest<App> for Asked {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        let watch = Stopwatch::start();
+        let (mut parts, body) = request.into_parts();
+        // Who comes first: a stranger learns nothing from how an id is written.
+        let caller = authenticate(&parts, app).await?;
+        let agent: AgentId = path_id(&mut parts, app, "id").await?;
+        let deadline = Deadline::from_request_parts(&mut parts, app).await?;
+        let once = OnceRequired::from_request_parts(&mut parts, app).await;
+        let body = Body::from_request(Request::from_parts(parts.clone(), body), app).await;
+        let (Body(request), OnceRequired(once)) = match (body, once) {
+            (Ok(body), Ok(once)) => (body, once),
+            (Err(error), _) | (_, Err(error)) => {
+                // Then whether they may: what is wrong with a message is told to those who may send one.
+                admit::<grant::AgentsUse>(&parts, app, agent.workspace(), &[]).await?;
+                return Err(error);
+            }
+        };
+        let ask = ask(app, &caller, agent, request, deadline, watch);
+        Box::pin(find(&parts, app, ask, &once)).await
+    }
+}
+
+fn ask(
+    app: &App,
+    caller: &Caller,
+    agent: AgentId,
+    request: AskRequest,
+    Deadline(deadline): Deadline,
+    watch: Stopwatch,
+) -> Ask {
+    let conversation = request
+        .conversation_id
+        .unwrap_or_else(|| ConversationId::new(app.clock()));
+    Ask {
+        context: caller.context.clone(),
+        user: caller.user,
+        agent,
+        call: CallId::new(app.clock()),
+        conversation,
+        request,
+        deadline,
+        watch,
+    }
+}
+
+/// The round trip: one batch read; beside it both rate counters, the conversation's end and the claim of the key.
+async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Asked> {
+    let (who, now) = (ask.agent.own(), ask.context.now);
+    let wanted = Items::keys(&ask);
+    let (admitted, tail, claim, counted, providers) = tokio::join!(
+        admit::<grant::AgentsUse>(parts, app, ask.agent.workspace(), &wanted),
+        runtime::tail(app, ask.request.conversation_id),
+        runtime::take(app, once, ask.call, ask.conversation, now),
+        app.limits().count(app.db(), MESSAGES, &who, now),
+        providers(app),
+    );
+    if admitted.is_err() {
+        // Whoever may not talk to the agent must not use up its messages either.
+        app.limits().take_back(app.db(), MESSAGES, &who, now).await;
+    }
+    let ours = claim.as_ref().ok().and_then(|c| {
+        if let Taken::Ours(claim) = c {
+            Some(claim.clone())
+        } else {
+            None
+        }
+    });
+    let found = async {
+        let (member, mut read) = admitted?;
+        let items = judge(app, &ask, &member, &mut read, counted?)?;
+        Ok(Found {
+            workspace: member.workspace,
+            items,
+            tail: tail?,
+            claim: claim?,
+            providers: providers?,
+        })
+    };
+    match found.await {
+        Ok(found) => Ok(Asked { ask, found }),
+        Err(error) => {
+            if let Some(claim) = ours {
+                claim.release(app).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Reads the items, and holds the count against the plan of whoever pays.
+fn judge(
+    app: &App,
+    ask: &Ask,
+    member: &Member<grant::AgentsUse>,
+    read: &mut Batch,
+    counted: u32,
+) -> Result<Items> {
+    let items = Items::read(read, ask)?;
+    if let Some(max) = runtime::messages_per_hour(&member.workspace, items.account.as_ref())? {
+        app.limits().judge(
+            Limit { max, ..MESSAGES },
+            &ask.agent.own(),
+            counted,
+            ask.context.now,
+        )?;
+    }
+    Ok(items)
+}
+
+async fn providers(app: &App) -> Result<Providers> {
+    let secret = Config::need(&app.config().ai_providers_secret, "AI_PROVIDERS_SECRET")?;
+    Upstream::new(app.web()?, app.secrets()?, secret)
+        .providers()
+        .await
+}

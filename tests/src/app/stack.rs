@@ -36,6 +36,8 @@ pub fn free_port() -> u16 {
 pub struct Stack {
     /// `http://127.0.0.1:<port>`
     pub endpoint: String,
+    /// What it prints, and what the functions print that run in it.
+    pub log: PathBuf,
     _child: Child, // its standard input is the tether: it closes when this process ends, however it ends
 }
 
@@ -62,7 +64,8 @@ pub fn launch(name: &str, settings: &[(&str, &str)]) -> Stack {
     let folder = repository().join(format!("target/test-stack/{name}-{port}"));
     let scratch = folder.join("tmp");
     std::fs::create_dir_all(&scratch).expect("a folder for MiniStack");
-    let child = tethered(&scratch, &tool("ministack"), &folder.join("ministack.log"))
+    let log = folder.join("ministack.log");
+    let child = tethered(&scratch, &tool("ministack"), &log)
         .env("BIND_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
         .env("MINISTACK_HOST", "127.0.0.1")
@@ -76,9 +79,10 @@ pub fn launch(name: &str, settings: &[(&str, &str)]) -> Stack {
         .expect("python3 starts");
     let stack = Stack {
         endpoint: format!("http://127.0.0.1:{port}"),
+        log,
         _child: child,
     };
-    wait_until_open(port, &folder);
+    wait_until_open(port, &stack.log);
     stack
 }
 
@@ -111,13 +115,13 @@ pub fn tethered(scratch: &Path, program: &Path, log: &Path) -> Command {
     command
 }
 
-fn wait_until_open(port: u16, folder: &Path) {
+fn wait_until_open(port: u16, log: &Path) {
     let since = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(
             since.elapsed() < Duration::from_secs(30),
-            "MiniStack does not start: see {}/ministack.log",
-            folder.display()
+            "MiniStack does not start: see {}",
+            log.display()
         );
         std::thread::sleep(Duration::from_millis(25));
     }

@@ -70,7 +70,7 @@ pub struct Deployed {
     outputs: BTreeMap<String, String>,
     /// Where the peers live; a test's own runtime ends with the test.
     runtime: Handle,
-    _stack: Stack,
+    stack: Stack,
 }
 
 /// The deployed stack, undisturbed.
@@ -144,10 +144,11 @@ async fn start() -> Deployed {
         oidc: Arc::new(oidc),
         outputs,
         runtime: Handle::current(),
-        _stack: stack,
+        stack,
     };
     deployed.put_secrets().await;
-    progress(&format!("deployed in {:.1} s", watch.elapsed().as_secs_f32()));
+    let (took, log) = (watch.elapsed().as_secs_f32(), deployed.log());
+    progress(&format!("deployed in {took:.1} s; the functions print to {log}"));
     deployed
 }
 
@@ -197,6 +198,11 @@ impl Deployed {
     /// The local services' address.
     pub fn endpoint(&self) -> &str {
         self.output("Endpoint")
+    }
+
+    /// Where to read what the functions print.
+    pub fn log(&self) -> std::path::Display<'_> {
+        self.stack.log.display()
     }
 
     /// A function's name, by that of its folder.

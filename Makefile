@@ -31,6 +31,9 @@ test: setup ## run all tests
 proof: setup ## run the long proofs too: more seeds, more parallel calls, kills
 	@cargo build --workspace && cargo test --workspace -- --include-ignored
 
+bench: setup ## measure starts, sizes, streaming, build times (FULL=1: builds from nothing, too)
+	@$(PYTHON) benches/bench.py $(if $(FULL),--full)
+
 check: setup ## format, lints, licences, template, routes
 	@$(PYTHON) infra/local/check.py
 

@@ -18,7 +18,7 @@ class Check(NamedTuple):
 
 
 def python_files() -> List[str]:
-    return [str(path) for path in sorted(SCRIPTS.rglob("*.py"))]
+    return [str(path) for folder in (SCRIPTS, ROOT / "benches") for path in sorted(folder.rglob("*.py"))]
 
 
 def node_check() -> Check:

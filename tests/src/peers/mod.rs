@@ -2,6 +2,7 @@
 //! the wire is the code that runs in production.
 
 pub mod ai;
+pub mod lambda;
 pub mod oidc;
 
 /// Why a peer did not come up or did not play along. Each text says what to do about it.

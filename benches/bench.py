@@ -20,7 +20,7 @@ import starts  # noqa: E402
 import streams  # noqa: E402
 from console import Failure, run_main, say, step  # noqa: E402
 from figures import markdown  # noqa: E402
-from project import LOGS, tool_environment  # noqa: E402
+from project import tool_environment  # noqa: E402
 from stage import Stage, stage  # noqa: E402
 
 PARTS = ("start", "stream", "build")
@@ -40,13 +40,13 @@ peer answers without delay. The peers are dev builds.
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", choices=["release", "dev"], default="release", help="dev: try the benches without a release build")
+    parser.add_argument("--profile", choices=["release", "dev"], default="release", help="dev: without a release build")
     parser.add_argument("--bin-dir", type=Path, help="where the functions are, built already")
     parser.add_argument("--only", choices=PARTS, action="append", help="a part of it (can be repeated)")
     parser.add_argument("--starts", type=int, default=20, help="starts of each function")
     parser.add_argument("--calls", type=int, default=200, help="streamed calls")
     parser.add_argument("--full", action="store_true", help="build from nothing, too")
-    parser.add_argument("--out", type=Path, help="file for the result (default: benches/RESULTS.md, for a whole run in release)")
+    parser.add_argument("--out", type=Path, help="file (default: benches/RESULTS.md, for a whole run in release)")
     args = parser.parse_args()
     if args.out is None and args.profile == "release" and not args.only:
         args.out = HERE / "RESULTS.md"
@@ -62,7 +62,8 @@ def build(args: argparse.Namespace) -> Path:
     with step("Building") as running:
         env = {**tool_environment(), **commands.CARGO_PROGRESS}
         for command in wanted:
-            commands.run(command, LOGS / "bench-build.log", "The build failed", env=env, on_line=commands.cargo_progress(running.note))
+            on_line = commands.cargo_progress(running.note)
+            commands.run(command, builds.LOG, "The build failed", env=env, on_line=on_line)
     return args.bin_dir or builds.target() / ("release" if args.profile == "release" else "debug")
 
 

@@ -15,6 +15,7 @@ COLUMNS = ["Build", "seconds"]
 DEV = ["cargo", "build", "--workspace"]
 RELEASE = ["cargo", "build", "--release", "--workspace", "--exclude", "camarad-tests"]
 CLEAN = LOCAL / "bench-target"
+LOG = LOGS / "bench-build.log"
 
 
 def target() -> Path:
@@ -25,7 +26,7 @@ def timed(command: List[str], target: Path, step: Step, label: str) -> float:
     progress = commands.cargo_progress(lambda text: step.note("%s: %s" % (label, text)))
     env: Dict[str, str] = {**tool_environment(), **commands.CARGO_PROGRESS, "CARGO_TARGET_DIR": str(target)}
     begun = time.monotonic()
-    commands.run(command, LOGS / "bench-build.log", "The build failed", env=env, on_line=progress)
+    commands.run(command, LOG, "The build failed", env=env, on_line=progress)
     return time.monotonic() - begun
 
 
@@ -46,6 +47,7 @@ def run(full: bool, step: Step) -> List[List[str]]:
     found.append(("dev, everything, after an edit of shared", after_edit(DEV, usual, step, "dev after an edit")))
     if full:
         found.append(("release, all functions, from nothing", timed(RELEASE, CLEAN, step, "release from nothing")))
-        found.append(("release, all functions, after an edit of shared", after_edit(RELEASE, CLEAN, step, "release after an edit")))
+        seconds = after_edit(RELEASE, CLEAN, step, "release after an edit")
+        found.append(("release, all functions, after an edit of shared", seconds))
         shutil.rmtree(CLEAN, ignore_errors=True)
     return [[name, "%.0f" % seconds if seconds >= 10 else "%.1f" % seconds] for name, seconds in found]

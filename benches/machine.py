@@ -30,8 +30,9 @@ def lines(profile: str) -> List[str]:
     system = first_match(r'^PRETTY_NAME="?([^"\n]*)', Path("/etc/os-release"), platform.system())
     ministack = first_match(r"^ministack==(\S+)", HERE / "requirements-local.txt", "?")
     changed = " with changes" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    commit = output("git", "rev-parse", "--short", "HEAD") + changed
     return [
-        "- %s, commit %s%s, %s profile" % (datetime.date.today(), output("git", "rev-parse", "--short", "HEAD"), changed, profile),
+        "- %s, commit %s, %s profile" % (datetime.date.today(), commit, profile),
         "- %s, %d cores, %.0f GiB, %s, kernel %s" % (model, os.cpu_count() or 0, memory, system, platform.release()),
         "- %s; MiniStack %s; Python %s" % (output("rustc", "--version"), ministack, platform.python_version()),
     ]

@@ -26,7 +26,8 @@ def routes() -> List[Tuple[str, Pattern[str], str]]:
     for line in (ROOT / "routes.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         fields = line.split("\t")
         if fields[-1] == "live":
-            pattern = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", fields[1]))
+            parts = re.split(r"(\{[^}]*\})", fields[1])
+            pattern = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts)
             found.append((fields[0], re.compile(pattern), fields[2]))
     return found
 

@@ -15,7 +15,7 @@ import stack
 from console import Failure
 from peer import Function
 from people import People
-from project import HOST, LOCAL, ROOT
+from project import HOST, LOCAL, LOGS, ROOT
 
 STATE = LOCAL / "bench"
 MEMORY_MB = {"runtime": 512}  # as in template.yaml; the others have 256
@@ -93,15 +93,18 @@ def stage(binaries: Path) -> Iterator[Stage]:
         stack.stop_leftovers()
         shutil.rmtree(STATE, ignore_errors=True)
         STATE.mkdir(parents=True)
+        LOGS.mkdir(parents=True, exist_ok=True)
         chosen = config()
         try:
-            stack.launch(services.aws_service(chosen, STATE, False), False)
+            ai = services.ai_service(chosen)
+            ai = ai._replace(command=ai.command + ["--delay-ms", "0"])
+            peers = [stack.spawn(service, False) for service in (services.oidc_service(chosen), ai)]
+            stack.start_aws(chosen, STATE, False)
             outputs = stack.deploy(chosen, STATE / "deploy")
             quieten(chosen)
             stack.seed(chosen, outputs)
-            stack.launch(services.oidc_service(chosen), False)
-            ai = services.ai_service(chosen)
-            stack.launch(ai._replace(command=ai.command + ["--delay-ms", "0"]), False)
+            for peer in peers:
+                stack.await_ready(peer)
             ready = Stage(chosen, outputs, binaries)
             try:
                 yield ready

@@ -34,7 +34,8 @@ FIRST_EVENT = {
 # After each start. A person may send 100 requests a minute, and one person sends all of a function's.
 WARM = 3
 
-COLUMNS = ["Function", "zip, MB", "first poll, ms", "first answer, ms", "of it the request", "warm, ms", "peak, MiB", "first request"]
+TIMES = ["first poll, ms", "first answer, ms", "of it the request, ms", "warm, ms"]
+COLUMNS = ["Function", "zip, MB", *TIMES, "peak, MiB", "first request"]
 
 
 class Figures(NamedTuple):

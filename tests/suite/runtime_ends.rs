@@ -63,6 +63,44 @@ async fn stop_ends_a_call_and_the_bill_is_what_was_produced() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_stopped_before_its_first_word_costs_nothing() {
+    let d = Desk::open().await;
+    d.t.ai().push(Behaviour::All {
+        of: vec![
+            Behaviour::text("Late."),
+            Behaviour::StallAfter { chunks: 0, ms: 2_800 },
+        ],
+    });
+    let silent = d.chat("k", say("Talk."));
+    let stopping = async {
+        d.t.ai().wait_for_requests(1).await;
+        let page = camarad::store::PageRequest::default();
+        let hold = ledger::entries(&d.t.app, d.ann.user.unwrap(), &page)
+            .await
+            .unwrap()
+            .items[0]
+            .clone();
+        stop(&d, &json!(hold.call.unwrap()), "s").await
+    };
+    let (answer, _) = tokio::join!(silent, stopping);
+    let stopped = answer.json(200);
+    assert_eq!(
+        (stopped["status"].as_str(), stopped["answer"].as_str()),
+        (Some("stopped"), Some(""))
+    );
+    d.assert_spent(Cbt::ZERO).await;
+    assert_eq!(d.chat("k", say("Talk.")).await.body, answer.body);
+    let go_on = json!({"message": "Go on.", "conversationId": stopped["conversationId"]});
+    let next = d.chat("next", go_on).await.json(200);
+    assert_eq!(
+        d.t.ai().requests()[1].body["messages"].as_array().unwrap().len(),
+        2,
+        "what has no answer is not sent"
+    );
+    assert_eq!(next["receipt"]["droppedTurns"], 1);
+}
+
+#[tokio::test]
 async fn who_leaves_is_charged_in_full_and_finds_the_answer_in_the_history() {
     let d = Desk::open().await;
     d.t.ai().push(Behaviour::All {

@@ -45,6 +45,50 @@ async fn of_64_parallel_calls_on_the_credit_for_one_one_passes() {
 }
 
 #[tokio::test]
+async fn whatever_the_provider_does_to_parallel_calls_the_ledger_is_exact() {
+    let d = Desk::open().await;
+    let said = || Behaviour::text("one two three four five six seven");
+    let faults = [
+        Behaviour::default(),
+        Behaviour::status(400),
+        Behaviour::CutAfter { chunks: 0 },
+        Behaviour::CutAfter { chunks: 5 },
+        Behaviour::ErrorEventAfter { chunks: 2 },
+        Behaviour::MalformedEventAfter { chunks: 1 },
+        Behaviour::NoUsage,
+        Behaviour::SplitBytes { n: 3 },
+        Behaviour::Slow { chunk_delay_ms: 20 },
+    ];
+    for n in 0..40 {
+        let fault = faults[camarad::random::below(faults.len() as u64) as usize].clone();
+        d.t.ai().push(Behaviour::All {
+            of: if n % 5 == 0 {
+                vec![fault]
+            } else {
+                vec![said(), fault]
+            },
+        });
+    }
+    let keys: Vec<_> = (0..40).map(|n| n.to_string()).collect();
+    let models = ["gpt-4o-mini", "claude-haiku-4-5"];
+    let calls = keys
+        .iter()
+        .enumerate()
+        .map(|(n, key)| d.chat(key, json!({"message": "Go.", "model": models[n % 2]})));
+    let answers = join_all(calls).await;
+    let mut spent = Cbt::ZERO;
+    for answer in &answers {
+        assert!(matches!(answer.status, 200 | 502), "{}", answer.body);
+        if answer.status == 200 {
+            spent = spent
+                .checked_add(cbt(&answer.json(200)["receipt"]["cost"]))
+                .unwrap();
+        }
+    }
+    d.assert_spent(spent).await;
+}
+
+#[tokio::test]
 async fn an_answer_is_shortened_to_what_the_balance_covers() {
     let d = Desk::with(mini(prompt("Go."), 500)).await;
     let answer = d.chat("k", say("Go.")).await.json(200);

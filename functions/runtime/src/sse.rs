@@ -46,6 +46,7 @@ struct State {
     first: Option<Out>,
     events: Receiver<Out>,
     request_id: String,
+    ping: Duration,
 }
 
 impl State {
@@ -53,7 +54,7 @@ impl State {
     async fn next(&mut self) -> Option<Bytes> {
         let out = match self.first.take() {
             Some(first) => first,
-            None => match tokio::time::timeout(PING, self.events.recv()).await {
+            None => match tokio::time::timeout(self.ping, self.events.recv()).await {
                 Err(_) => return Some(Bytes::from_static(b": ping\n\n")),
                 Ok(out) => out?,
             },
@@ -74,6 +75,7 @@ pub(crate) fn live(running: Running, first: Out, request_id: String) -> Response
         first: Some(first),
         events: running.events,
         request_id,
+        ping: PING,
     };
     let rest = futures_util::stream::unfold(state, |mut state| async move {
         state
@@ -102,4 +104,40 @@ fn streamed(body: Body) -> Response {
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     (headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_is_filled_with_comments_until_the_end() {
+        let (sender, events) = tokio::sync::mpsc::channel(4);
+        let ping = Duration::from_millis(20);
+        let mut state = State {
+            first: Some(Out::Delta("a\nb".into())),
+            events,
+            request_id: "r".into(),
+            ping,
+        };
+        assert_eq!(
+            state.next().await.unwrap(),
+            "event: delta\ndata: {\"text\":\"a\\nb\"}\n\n"
+        );
+        assert_eq!(state.next().await.unwrap(), ": ping\n\n");
+        assert_eq!(state.next().await.unwrap(), ": ping\n\n");
+        sender
+            .send(Out::Broken(Error::Upstream("it broke")))
+            .await
+            .unwrap();
+        let error = state.next().await.unwrap();
+        let data = error.strip_prefix(b"event: error\ndata: ").unwrap();
+        let data: Value = serde_json::from_slice(data).unwrap();
+        assert_eq!(
+            (&data["problem"]["code"], &data["problem"]["requestId"]),
+            (&json!("upstream_failed"), &json!("r"))
+        );
+        drop(sender);
+        assert_eq!(state.next().await, None, "the body ends when the driver has");
+    }
 }

@@ -163,7 +163,7 @@ async fn pump(app: &App, plan: &Plan, outlet: &mut Outlet) -> Ending {
 }
 
 async fn open(app: &App, call: &ModelCall) -> Result<crate::ports::ai::Events, Refusal> {
-    let unprepared = |error: Error| Refusal::Unprepared(error.to_string());
+    let unprepared = |error: Error| Refusal::unprepared(&error);
     let secret =
         Config::need(&app.config().ai_providers_secret, "AI_PROVIDERS_SECRET").map_err(unprepared)?;
     let web = app.web().map_err(unprepared)?;

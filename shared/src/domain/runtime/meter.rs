@@ -9,6 +9,9 @@ use crate::ports::ai::Usage;
 /// The longest answer in bytes of UTF-8: with the longest message it fits one item of the table.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
+// DynamoDB's bound for an item is 400 KB: the longest message in bytes, the longest answer, and room for the rest.
+const _: () = assert!(4 * 32_000 + MAX_ANSWER_BYTES + 8 * 1024 <= 400 * 1024);
+
 /// Shared by the tasks of one call.
 #[derive(Debug)]
 pub struct Meter {

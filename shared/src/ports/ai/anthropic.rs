@@ -109,6 +109,7 @@ fn finish(reason: &str) -> Finish {
     }
 }
 
+/// What is written to the cache counts as read at full price; we never ask for that, so there is none.
 fn usage(tokens: &Tokens, last: bool) -> Usage {
     let cache = [tokens.cache_creation_input_tokens, tokens.cache_read_input_tokens];
     let cache = cache.into_iter().flatten().fold(0, u64::saturating_add);

@@ -98,7 +98,7 @@ impl<'a> Upstream<'a> {
 #[async_trait]
 impl Ai for Upstream<'_> {
     async fn open(&self, call: &ModelCall) -> Result<Events, Refusal> {
-        let unprepared = |error: crate::error::Error| Refusal::Unprepared(error.to_string());
+        let unprepared = |error: crate::error::Error| Refusal::unprepared(&error);
         let providers = self.providers().await.map_err(unprepared)?;
         let to = providers.get(call.provider).ok_or(Refusal::NotConfigured)?;
         let response = match self.send(call, to).await {
@@ -108,9 +108,12 @@ impl Ai for Upstream<'_> {
                     .younger_than(self.secret_id, FRESH)
                     .await
                     .map_err(unprepared)?;
-                let fresh = Providers::parse(secret.expose_secret()).map_err(unprepared)?;
-                self.send(call, fresh.get(call.provider).ok_or(Refusal::NotConfigured)?)
-                    .await?
+                let rotated = Providers::parse(secret.expose_secret()).map_err(unprepared)?;
+                let rotated = rotated.get(call.provider).ok_or(Refusal::NotConfigured)?;
+                if rotated.api_key.expose_secret() == to.api_key.expose_secret() {
+                    return Err(Refusal::Status { status: 401 });
+                }
+                self.send(call, rotated).await?
             }
             other => other?,
         };

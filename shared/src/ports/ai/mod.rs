@@ -15,6 +15,8 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+
 pub use client::Upstream;
 pub use config::{Endpoint, Providers};
 
@@ -172,6 +174,14 @@ pub enum Refusal {
         /// Its HTTP status.
         status: u16,
     },
+}
+
+impl Refusal {
+    /// A fault of ours, with its causes, for the log.
+    pub fn unprepared(error: &Error) -> Self {
+        let cause = std::error::Error::source(error).map(|c| format!(": {c}"));
+        Self::Unprepared(format!("{error}{}", cause.unwrap_or_default()))
+    }
 }
 
 /// The pieces of an answer, in order. Nothing follows an `Err`; without one, the answer was whole.

@@ -169,6 +169,7 @@ def build_environment(name: str, note: Callable[[str, str], None]) -> None:
     folder, log = TOOLS / name, TOOLS / "logs" / ("%s.log" % name)
     python = folder / "bin" / "python"
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    note(name, "environment")
     commands.run(
         [venv_python() or sys.executable, "-m", "venv", "--clear", str(folder)],
         log,
@@ -198,6 +199,7 @@ def build_environment(name: str, note: Callable[[str, str], None]) -> None:
     )
     link_programs(name)
     (folder / "complete").write_text(environment_digest(name), encoding="utf-8")
+    note(name, "")
 
 
 def link_programs(name: str) -> None:
@@ -220,6 +222,7 @@ def build_oidc(note: Callable[[str, str], None]) -> None:
         cwd=OIDC,
     )
     (OIDC / "node_modules" / ".complete").write_text(oidc_digest(), encoding="utf-8")
+    note("npm", "")
 
 
 def install_missing() -> None:
@@ -230,6 +233,8 @@ def install_missing() -> None:
 
         def note(who: str, what: str) -> None:
             told[who] = what
+            if not what:
+                del told[who]
             running.note(", ".join("%s %s" % item for item in sorted(told.items())))
 
         jobs = [pool.submit(build_environment, name, note) for name in missing]

@@ -23,8 +23,7 @@ PROVIDER = "camarad-local"  # id of the local sign-in provider; the real ones ha
 CLIENT_ID, CLIENT_SECRET = "camarad", "local-secret"
 # Answers that a laptop waits for at the same time: each is a process of its own, as in the cloud.
 CONCURRENCY = "4"
-# What a developer may set in `.env`, and what it becomes in the functions.
-PASSED_ON = ("PLATFORM_OPERATORS", "FRONTEND_ORIGINS", "LOG_LEVEL")
+FRONTEND = "http://localhost:3000"  # where a frontend's development server usually is
 
 
 class Config(NamedTuple):
@@ -124,14 +123,15 @@ def template_parameters(config: Config) -> List[str]:
         "PublicUrl": config.api,
         "AuthProviders": auth_providers(config),
         "PlatformOperators": config.values.get("PLATFORM_OPERATORS", ""),
-        "FrontendOrigins": config.values.get("FRONTEND_ORIGINS", ""),
+        "FrontendOrigins": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
+        "LogLevel": config.values.get("LOG_LEVEL") or "INFO",
     }
     return ["%s=%s" % pair for pair in pairs.items()]
 
 
 def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, str]:
     """What template.yaml gives the functions, for those that run here. `cargo lambda watch` has one for all."""
-    env = {
+    return {
         "STAGE": outputs["Stage"],
         "TABLE_NAME": outputs["TableName"],
         "PUBLIC_URL": config.api,
@@ -140,13 +140,12 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "AUTH_SECRETS_SECRET": outputs["AuthSecretsSecret"],
         "AI_PROVIDERS_SECRET": outputs["AiProvidersSecret"],
         "METERING_QUEUE_URL": outputs["MeteringQueueUrl"],
+        "FRONTEND_ORIGINS": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
+        "PLATFORM_OPERATORS": config.values.get("PLATFORM_OPERATORS", ""),
+        "LOG_LEVEL": config.values.get("LOG_LEVEL") or "INFO",
         "AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH": "true",
         **aws_environment(config),
     }
-    for name in PASSED_ON:
-        if config.values.get(name):
-            env[name] = config.values[name]
-    return env
 
 
 def aws_service(config: Config, state: Path) -> Service:

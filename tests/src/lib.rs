@@ -9,8 +9,11 @@
 )]
 
 pub mod app;
+pub mod bank;
 pub mod deployed;
+pub mod dice;
 pub mod engine;
+pub mod faults;
 pub mod openapi;
 pub mod peers;
 pub mod routes;

@@ -8,6 +8,7 @@ pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
     vec![
         ("agents", agents::router()),
         ("auth", auth::router()),
+        ("ledger", ledger::router()),
         ("meta", meta::router()),
         ("runtime", runtime::router()),
         ("usage", usage::router()),

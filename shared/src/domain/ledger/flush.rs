@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
-use super::head::{Head, Name, removal};
+use super::head::{Head, Name, claim, removal};
 use super::hold::{End, Hold, HoldState, Reservation};
 use super::settle::of_entry;
 use crate::app::App;
@@ -106,6 +106,23 @@ pub async fn flush(app: &App, account: UserId) -> Result<Flushed> {
         kept: u32::try_from(kept).unwrap_or(u32::MAX),
     })
 }
+
+/// Flushes a journal that was met full, unless somebody else is at it: 64 callers that all write the same rows would
+/// only be in each other's way.
+pub(super) async fn make_room(app: &App, full: &Head) -> Result<()> {
+    let now = app.clock().now().as_millisecond();
+    if full.flushing.is_some_and(|until| now < until) {
+        return Ok(());
+    }
+    match app.db().update(&claim(full, now, now + CLAIM_MS)?).await? {
+        // Boxed, as the callers' futures would otherwise carry room for it all the time.
+        Outcome::Applied(_) => Box::pin(flush(app, full.account)).await.map(drop),
+        Outcome::Refused(_) => Ok(()),
+    }
+}
+
+/// How long a flush may take before somebody else tries.
+const CLAIM_MS: i64 = 500;
 
 impl Step {
     fn leaving(&self) -> Option<String> {

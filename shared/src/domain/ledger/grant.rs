@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Tries;
 use super::entry::{Entry, Kind};
-use super::flush::{self, flush};
+use super::flush::{self, make_room};
 use super::head::{Head, Movement, Name, ROOM, change, movement, too_much};
-use super::{ATTEMPTS, busy};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::users::Account;
@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::ids::{OperationId, UserId};
 use crate::money::{Cbt, Positive};
 use crate::reply::Reply;
-use crate::store::db::back_off;
 use crate::store::keys;
 use crate::store::record::{Action, OutboxRecord, Scope};
 use crate::store::tx::OnceKey;
@@ -96,7 +95,8 @@ pub async fn open(app: &App, account: UserId) -> Result<()> {
 /// under the same name is safe).
 pub async fn grant(app: &App, account: UserId, grant: &Grant) -> Result<Entry> {
     let name = Name::Other(grant.operation.0.clone());
-    for n in 0..ATTEMPTS {
+    let mut tries = Tries::begin();
+    loop {
         let Some(head) = app.db().get::<Head>(&keys::ledger_head(account)).await? else {
             open(app, account).await?;
             continue;
@@ -140,11 +140,10 @@ pub async fn grant(app: &App, account: UserId, grant: &Grant) -> Result<Entry> {
             return Ok(entry);
         }
         if head.jn >= ROOM {
-            flush(app, account).await?;
+            make_room(app, &head).await?;
         }
-        back_off(n).await;
+        tries.wait().await?;
     }
-    Err(busy())
 }
 
 /// Makes the ledger of an account that begins its trial, and grants its plan's monthly cbT; the account may spend until
@@ -234,7 +233,8 @@ pub async fn order(
         .once(Some(once))
         .commit(Reply::created(&view)?)
         .await?;
-    carry_out(app, serde_json::from_str(&ordered.body).map_err(Error::internal)?).await?;
+    let order = serde_json::from_str(&ordered.body).map_err(Error::internal)?;
+    Box::pin(carry_out(app, order)).await?;
     Ok(ordered)
 }
 

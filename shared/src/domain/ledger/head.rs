@@ -16,12 +16,12 @@ use crate::store::{Cond, Entity, Update};
 /// The head's format. A version of this code that does not know the one it meets refuses to write.
 const FORMAT: u32 = 1;
 
-/// How long the journal may be for a hold or a grant to be added. With some 190 bytes a movement this keeps a head below
-/// 8 KB; it is usually below 1 KB, where a movement costs one capacity unit.
-pub(super) const ROOM: u32 = 32;
+/// How long the journal may be for a hold or a grant to be added. With some 250 bytes a movement this keeps a head below
+/// 6 KB; it is usually below 1 KB, where a movement costs one capacity unit.
+pub(super) const ROOM: u32 = 24;
 
 /// The same for the end of a hold, which must find room where holds no longer do.
-pub(super) const ROOM_TO_END: u32 = 64;
+pub(super) const ROOM_TO_END: u32 = 48;
 
 /// The largest balance, 4·10^12 cbT: with one more grant it still is far from the end of 64 bits.
 const MAX_BALANCE: Cbt = Cbt::whole(4_000_000_000_000);
@@ -118,6 +118,9 @@ pub(super) struct Head {
     /// Until when the account may spend, Unix seconds; without it, for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<i64>,
+    /// Until when somebody who met a full journal is busy flushing it, Unix milliseconds. Only spares others the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) flushing: Option<i64>,
 }
 
 impl Entity for Head {
@@ -145,6 +148,7 @@ impl Head {
             bal: BTreeMap::new(),
             no: BTreeMap::new(),
             until: None,
+            flushing: None,
         }
     }
 
@@ -231,6 +235,7 @@ pub(super) fn removal(head: &Head, flushed: &[String]) -> Result<Update> {
     let update = change(head.account)?
         .increase("jn", -count)?
         .increase("rev", 1)?
+        .remove("flushing")
         .when(Cond::eq("rev", head.rev)?);
     Ok(flushed.iter().fold(update, |update, name| {
         update
@@ -238,6 +243,13 @@ pub(super) fn removal(head: &Head, flushed: &[String]) -> Result<Update> {
             .remove(["bal", name])
             .remove(["no", name])
     }))
+}
+
+/// The update by which one of those who meet a full journal takes it on to flush it.
+pub(super) fn claim(head: &Head, now_ms: i64, until_ms: i64) -> Result<Update> {
+    let free = Cond::absent("flushing").or(Cond::le("flushing", now_ms)?);
+    let update = change(head.account)?.set("flushing", until_ms)?;
+    Ok(update.when(Cond::eq("rev", head.rev)?).when(free))
 }
 
 /// An update of the head, if it is of the format that this code writes.

@@ -42,11 +42,36 @@ pub use reserve::{HoldRequest, Refused, Reserve, reserve};
 pub use settle::{Ended, end};
 pub use sweep::{Swept, sweep};
 
-use crate::error::Error;
+use std::time::Duration;
 
-/// How often a movement is tried that meets a full journal or a flush.
-const ATTEMPTS: u32 = 8;
+use crate::clock::Stopwatch;
+use crate::error::{Error, Result};
+use crate::store::db::back_off;
 
-fn busy() -> Error {
-    Error::Unavailable("the ledger kept being flushed".into())
+/// How long a movement is tried that meets full journals and flushes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits between tries, and gives up at last.
+struct Tries {
+    watch: Stopwatch,
+    made: u32,
+}
+
+impl Tries {
+    fn begin() -> Self {
+        Self {
+            watch: Stopwatch::start(),
+            made: 0,
+        }
+    }
+
+    /// Waits a little, longer each time up to a third of a second.
+    async fn wait(&mut self) -> Result<()> {
+        if self.watch.elapsed() > PATIENCE {
+            return Err(Error::Unavailable("the ledger kept being flushed".into()));
+        }
+        back_off(self.made.min(4)).await;
+        self.made += 1;
+        Ok(())
+    }
 }

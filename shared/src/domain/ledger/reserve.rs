@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Tries;
 use super::entry::{Kind, Memo};
-use super::flush::flush;
+use super::flush::make_room;
 use super::head::{Head, Movement, Name, ROOM, movement};
 use super::hold::{Hold, Reservation};
-use super::{ATTEMPTS, busy};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::{CallId, UserId};
 use crate::money::{Cbt, Positive};
-use crate::store::db::back_off;
 use crate::store::keys;
 use crate::store::{Cond, Outcome};
 
@@ -75,7 +74,8 @@ impl Refused {
 /// not be learnt (then nothing is held for longer than the hold's own life).
 pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
     let name = Name::Hold(request.call);
-    for n in 0..ATTEMPTS {
+    let mut tries = Tries::begin();
+    loop {
         let now = app.clock().now();
         let hold = Movement {
             kind: Kind::Hold,
@@ -113,10 +113,9 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
             }));
         }
         // The journal is full.
-        flush(app, request.account).await?;
-        back_off(n).await;
+        make_room(app, &head).await?;
+        tries.wait().await?;
     }
-    Err(busy())
 }
 
 fn held(head: &Head, request: &HoldRequest) -> Option<Reservation> {

@@ -1,14 +1,13 @@
 //! The end of a hold: charged, released or expired. All three are one operation, so exactly one wins.
 
+use super::Tries;
 use super::entry::{Entry, Kind};
-use super::flush::flush;
+use super::flush::make_room;
 use super::head::{Head, Movement, Name, ROOM_TO_END, movement};
 use super::hold::{End, Hold, HoldState, Reservation};
-use super::{ATTEMPTS, busy};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::money::{Amount, Cbt};
-use crate::store::db::back_off;
 use crate::store::keys;
 use crate::store::{Cond, Outcome};
 
@@ -38,7 +37,8 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
     let (charge, excess) = r.clamp(wanted);
     let (hold, end) = (Name::Hold(r.call), Name::End(r.call));
     let mut fence = None;
-    for n in 0..ATTEMPTS {
+    let mut tries = Tries::begin();
+    loop {
         let closing = Movement {
             kind: if charge == Amount::ZERO {
                 empty
@@ -70,8 +70,10 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
             });
         }
         if head.jn >= ROOM_TO_END {
-            flush(app, r.account).await?;
-            back_off(n).await;
+            make_room(app, &head).await?;
+            tries.wait().await?;
+        } else if fence.is_some() {
+            tries.wait().await?;
         }
         // Read after the head: an end that was flushed before `rev` shows in the row, a later one moves `rev`.
         let row = app.db().get::<Hold>(&keys::hold(r.call)).await?;
@@ -87,7 +89,6 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
         }
         fence = head.entry(&hold).is_none().then_some(head.rev);
     }
-    Err(busy())
 }
 
 pub(super) fn of_entry(entry: &Entry) -> Result<End> {

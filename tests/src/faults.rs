@@ -1,0 +1,247 @@
+//! Faults that no local engine produces, put between the SDK's client and an engine: answers that get lost after the
+//! commit, requests that arrive long after their sender gave up, throttling, conflicts, keys left unprocessed.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::{Value, json};
+
+use crate::dice::Dice;
+
+/// What can go wrong with one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It never arrives.
+    Unsent,
+    /// The engine does it, and the answer is lost.
+    AnswerLost,
+    /// The sender gives up, and the engine does it later.
+    Late,
+    /// The engine does it, and says that it failed.
+    InternalError,
+    /// The engine refuses for want of capacity.
+    Throttled,
+    /// The engine refuses because of a transaction on the item.
+    Conflict,
+    /// The engine answers only a part of a batch: none of it.
+    Unprocessed,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 7] = [
+        Self::Unsent,
+        Self::AnswerLost,
+        Self::Late,
+        Self::InternalError,
+        Self::Throttled,
+        Self::Conflict,
+        Self::Unprocessed,
+    ];
+}
+
+#[derive(Debug)]
+struct State {
+    dice: Mutex<Dice>,
+    per_mille: AtomicU32,
+    next: Mutex<Option<(&'static str, Fault)>>,
+    late: AtomicU32,
+    made: AtomicU32,
+}
+
+/// A source of faults; clones share it.
+#[derive(Debug, Clone)]
+pub struct Faults(Arc<State>);
+
+impl Faults {
+    /// None at first.
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(State {
+            dice: Mutex::new(Dice::new(seed)),
+            per_mille: AtomicU32::new(0),
+            next: Mutex::new(None),
+            late: AtomicU32::new(0),
+            made: AtomicU32::new(0),
+        }))
+    }
+
+    /// From now on, so many of a thousand requests meet a fault.
+    pub fn rate(&self, per_mille: u32) {
+        self.0.per_mille.store(per_mille, Ordering::SeqCst);
+    }
+
+    /// The next request for this operation (`UpdateItem`) meets this fault.
+    pub fn next(&self, operation: &'static str, fault: Fault) {
+        *self.0.next.lock().expect("no panic holds it") = Some((operation, fault));
+    }
+
+    /// How many faults there were.
+    pub fn made(&self) -> u32 {
+        self.0.made.load(Ordering::SeqCst)
+    }
+
+    /// Waits until every late request has arrived.
+    pub async fn settle(&self) {
+        while self.0.late.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// An HTTP client with these faults in it.
+    pub fn http_client(&self) -> impl HttpClient + 'static {
+        Client {
+            inner: aws_smithy_http_client::Builder::new().build_http(),
+            faults: self.clone(),
+        }
+    }
+
+    fn draw(&self, operation: &str) -> Option<Fault> {
+        let mut next = self.0.next.lock().expect("no panic holds it");
+        let fault = match *next {
+            Some((wanted, fault)) if wanted == operation => {
+                *next = None;
+                Some(fault)
+            }
+            _ => self.by_chance().filter(|fault| fault.concerns(operation)),
+        };
+        self.0
+            .made
+            .fetch_add(u32::from(fault.is_some()), Ordering::SeqCst);
+        fault
+    }
+
+    fn by_chance(&self) -> Option<Fault> {
+        let mut dice = self.0.dice.lock().expect("no panic holds it");
+        if dice.below(1_000) >= u64::from(self.0.per_mille.load(Ordering::SeqCst)) {
+            return None;
+        }
+        Some(*dice.pick(&Fault::ALL))
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_millis(self.0.dice.lock().expect("no panic holds it").below(60))
+    }
+}
+
+impl Fault {
+    fn concerns(self, operation: &str) -> bool {
+        match self {
+            Self::Conflict => matches!(
+                operation,
+                "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems"
+            ),
+            Self::Unprocessed => operation == "BatchGetItem",
+            _ => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    inner: SharedHttpClient,
+    faults: Faults,
+}
+
+impl HttpClient for Client {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Connector {
+            inner,
+            faults: self.faults.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    inner: SharedHttpConnector,
+    faults: Faults,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let operation = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|t| t.rsplit('.').next())
+            .unwrap_or_default()
+            .to_owned();
+        let Some(fault) = self.faults.draw(&operation) else {
+            return self.inner.call(request);
+        };
+        let (inner, faults) = (self.inner.clone(), self.faults.clone());
+        HttpConnectorFuture::new(async move {
+            match fault {
+                Fault::Unsent => Err(ConnectorError::io("the request did not arrive".into())),
+                Fault::AnswerLost => {
+                    let _ = inner.call(request).await;
+                    Err(ConnectorError::timeout("the answer did not arrive".into()))
+                }
+                Fault::Late => {
+                    arrive_later(inner, request, faults);
+                    Err(ConnectorError::timeout("the sender gave up".into()))
+                }
+                Fault::InternalError => {
+                    let _ = inner.call(request).await;
+                    Ok(answer(500, &error("InternalServerError")))
+                }
+                Fault::Throttled => Ok(answer(400, &error("ProvisionedThroughputExceededException"))),
+                Fault::Conflict => Ok(answer(400, &conflict(&operation, &request))),
+                Fault::Unprocessed => Ok(answer(200, &unprocessed(&request))),
+            }
+        })
+    }
+}
+
+fn arrive_later(inner: SharedHttpConnector, request: HttpRequest, faults: Faults) {
+    faults.0.late.fetch_add(1, Ordering::SeqCst);
+    tokio::spawn(async move {
+        tokio::time::sleep(faults.delay()).await;
+        let _ = inner.call(request).await;
+        faults.0.late.fetch_sub(1, Ordering::SeqCst);
+    });
+}
+
+fn error(name: &str) -> Value {
+    json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "a fault of the tests"})
+}
+
+fn body(request: &HttpRequest) -> Value {
+    serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default()
+}
+
+fn conflict(operation: &str, request: &HttpRequest) -> Value {
+    if operation != "TransactWriteItems" {
+        return error("TransactionConflictException");
+    }
+    let writes = body(request)["TransactItems"].as_array().map_or(1, Vec::len);
+    let reasons: Vec<_> = (0..writes)
+        .map(|n| json!({"Code": if n == 0 { "TransactionConflict" } else { "None" }}))
+        .collect();
+    let mut cancelled = error("TransactionCanceledException");
+    cancelled["CancellationReasons"] = Value::Array(reasons);
+    cancelled
+}
+
+fn unprocessed(request: &HttpRequest) -> Value {
+    json!({"Responses": {}, "UnprocessedKeys": body(request)["RequestItems"]})
+}
+
+fn answer(status: u16, body: &Value) -> HttpResponse {
+    let mut response = HttpResponse::new(status.try_into().expect("a status"), body.to_string().into());
+    response
+        .headers_mut()
+        .insert("content-type", "application/x-amz-json-1.0");
+    response
+}

@@ -227,6 +227,28 @@ async fn a_repeated_key_makes_and_deletes_once() {
 }
 
 #[tokio::test]
+async fn an_agent_asks_for_a_model_of_the_catalogue_or_for_the_default_one() {
+    let t = TestApp::new().await;
+    let (ann, path) = studio(&t, Plan::Business).await;
+    let made = ann.post(&path, presets(&["ceo"])).await.json(201);
+    let ceo = format!("/api/agents/{}", made["items"][0]["id"].as_str().unwrap());
+    let chosen = ann.patch(&ceo, json!({"model": "gpt-4o"})).await.json(200);
+    assert_eq!(chosen["model"], "gpt-4o");
+    let before = t.snapshot().await;
+    ann.patch(&ceo, json!({"model": "gpt-0"}))
+        .await
+        .assert_invalid("model");
+    ann.patch(&ceo, json!({"model": 4})).await.assert_invalid("model");
+    ann.patch(&ceo, json!({})).await.assert_invalid("body");
+    ann.patch(&ceo, json!({"name": ""})).await.assert_invalid("name");
+    assert_eq!(before, t.snapshot().await);
+    let renamed = ann.patch(&ceo, json!({"name": "Boss"})).await.json(200);
+    assert_eq!(renamed["model"], "gpt-4o");
+    let default = ann.patch(&ceo, json!({"model": null})).await.json(200);
+    assert_eq!((default.get("model"), &default["name"]), (None, &json!("Boss")));
+}
+
+#[tokio::test]
 async fn a_stranger_finds_no_agent() {
     let t = TestApp::new().await;
     let (ann, path) = studio(&t, Plan::Business).await;

@@ -6,14 +6,17 @@ use camarad::domain::ledger::{self, TRIAL_STARTED, USAGE_RECORDED};
 use camarad::domain::outbox as domain_outbox;
 use camarad::domain::plans::Plan;
 use camarad::lambda::batch::{self, Change};
+use camarad::money::Cbt;
 use camarad::store::keys;
 use camarad::store::record::OutboxRecord;
 use camarad::store::{Entity, PageRequest};
 use camarad_tests::app::TestApp;
 use camarad_tests::app::stack::repository;
+use camarad_tests::peers::ai::Behaviour;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::desk::{Desk, say};
 use crate::workspaces::workspace;
 
 async fn promise(t: &TestApp, event_type: &str, data: Value) {
@@ -209,6 +212,75 @@ async fn a_deleted_workspace_is_cleaned_up_by_the_outbox() {
         .filter(|i| i.contains(&format!("WS#{id}")))
         .collect();
     assert!(left.is_empty(), "{left:#?}");
+}
+
+#[tokio::test]
+async fn the_conversations_of_a_deleted_agent_go_and_its_usage_stays() {
+    let d = Desk::open().await;
+    d.t.ai().push(Behaviour::text("Hello."));
+    let answer = d.chat("k", say("Hi")).await.json(200);
+    let path = format!("/api/agents/{}", d.agent);
+    d.ann.delete(&path).await.assert_empty(204);
+    assert_eq!(wake(&d.t).await, None);
+    let conversation = answer["conversationId"].as_str().unwrap();
+    let items = d.t.snapshot().await;
+    let left = |mark: &str| items.iter().filter(|i| i.contains(mark)).count();
+    assert_eq!(
+        (
+            left(&format!("S(\"CNV#{conversation}")),
+            left("CONVERSATIONS#"),
+            left("GONE#")
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(queued(&d.t).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_is_in_the_stats_with_exactly_what_its_receipt_says() {
+    let d = Desk::open().await;
+    for n in 0..3 {
+        d.t.ai().push(Behaviour::text("Sell less, but dearer."));
+        d.chat(&format!("k{n}"), say("What first?")).await.json(200);
+    }
+    assert_eq!(wake(&d.t).await, None);
+    let events = queued(&d.t).await;
+    let messages = events.iter().enumerate().map(|(n, event)| batch::Message {
+        id: n.to_string(),
+        body: serde_json::to_string(event).unwrap(),
+    });
+    let messages: Vec<_> = messages.collect();
+    assert!(
+        metering_consumer::handle(d.t.app.clone(), messages.clone())
+            .await
+            .is_empty()
+    );
+    assert!(
+        metering_consumer::handle(d.t.app.clone(), messages)
+            .await
+            .is_empty()
+    );
+
+    let path = format!("/api/usage?workspaceId={}", d.workspace);
+    let listed = d.ann.get(&path).await.json(200);
+    let mut cost = Cbt::ZERO;
+    for event in listed["items"].as_array().unwrap() {
+        let receipt = d.receipt(&event["callId"]).await;
+        for field in ["cost", "model", "inputTokens", "outputTokens"] {
+            assert_eq!(event[field], receipt[field], "{field}");
+        }
+        cost = cost
+            .checked_add(event["cost"].as_str().unwrap().parse().unwrap())
+            .unwrap();
+    }
+    let path = format!("/api/usage/stats?workspaceId={}&groupBy=agent", d.workspace);
+    let stats = d.ann.get(&path).await.json(200);
+    assert_eq!(
+        (&stats["totals"]["calls"], &stats["totals"]["cost"]),
+        (&json!(3), &json!(cost.to_string()))
+    );
+    assert_eq!(stats["buckets"][29]["groups"][0]["key"], json!(d.agent));
+    d.assert_spent(cost).await;
 }
 
 #[tokio::test]

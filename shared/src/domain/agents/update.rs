@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::domain::current::on_current;
 use crate::domain::name::Name;
 use crate::domain::plans::ACTIVE_AGENTS;
+use crate::domain::runtime::catalogue;
 use crate::domain::users::Account;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
@@ -25,13 +26,27 @@ pub struct AgentPatch {
     pub name: Option<Name>,
     /// Whether it answers.
     pub active: Option<bool>,
-    /// The model it asks for; `Some(None)` goes back to the default one.
+    /// The model it asks for, one of the catalogue; `Some(None)` goes back to the default one.
     pub model: Option<Option<String>>,
 }
 
 impl AgentPatch {
     fn is_empty(&self) -> bool {
         self.name.is_none() && self.active.is_none() && self.model.is_none()
+    }
+
+    /// # Errors
+    /// `Invalid` when nothing is to change, or the model is not in the catalogue: it would have no price.
+    fn check(&self) -> Result<()> {
+        if self.is_empty() {
+            return Err(Error::field("body", "names nothing to change"));
+        }
+        match self.model.as_ref().and_then(Option::as_deref) {
+            Some(model) if catalogue::find(model).is_none() => {
+                Err(Error::field("model", format!("there is no model {model:?}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn apply(&self, old: &Agent, context: &Context) -> Agent {
@@ -52,7 +67,7 @@ impl AgentPatch {
 /// Changes an agent.
 ///
 /// # Errors
-/// `Invalid` when nothing is to change; `PlanLimit` when it would be one active agent too many; `NotFound` when it was
+/// `Invalid` when nothing is to change or the model is unknown; `PlanLimit` when it would be one active agent too many; `NotFound` when it was
 /// deleted meanwhile; `SubscriptionRequired` when the owner's account is read-only.
 pub async fn update(
     app: &App,
@@ -62,9 +77,7 @@ pub async fn update(
     once: Option<&OnceKey>,
     patch: &AgentPatch,
 ) -> Result<Reply<AgentView>> {
-    if patch.is_empty() {
-        return Err(Error::field("body", "names nothing to change"));
-    }
+    patch.check()?;
     on_current(app.db(), agent.clone(), async |old: Agent| {
         let new = patch.apply(&old, context);
         let unchanged = Cond::eq("version", old.version)?;

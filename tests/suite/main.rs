@@ -14,6 +14,7 @@ mod auth_refresh;
 mod auth_refused;
 mod deployed;
 mod desk;
+mod cost;
 mod edge;
 mod ledger;
 mod ledger_api;

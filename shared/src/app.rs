@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::domain::auth::tokens::Tokens;
 use crate::error::{Error, Result};
 use crate::http::limit::Limits;
+use crate::ports::oidc::Oidc;
 use crate::ports::queue::{Queue, Sqs};
 use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
 use crate::ports::web;
@@ -28,6 +29,7 @@ struct Parts {
     limits: Limits,
     queue: Option<Arc<dyn Queue>>,
     web: Option<reqwest::Client>,
+    oidc: Option<Oidc>,
 }
 
 /// Puts an `App` together.
@@ -85,6 +87,7 @@ impl Builder {
             tokens,
             limits: Limits::default(),
             queue: self.queue,
+            oidc: self.web.clone().map(Oidc::new),
             web: self.web,
         }))
     }
@@ -203,6 +206,14 @@ impl App {
             .queue
             .as_deref()
             .ok_or_else(|| Error::internal("this function was built without queues"))
+    }
+
+    /// The OpenID providers.
+    pub fn oidc(&self) -> Result<&Oidc> {
+        self.0
+            .oidc
+            .as_ref()
+            .ok_or_else(|| Error::internal("this function was built without an HTTP client"))
     }
 
     /// The HTTP client.

@@ -18,6 +18,20 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// Why a sign-in did not come to its end. Which check failed is in the log only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignInRefusal {
+    /// The callback, the code or the ID token did not pass its checks, or the attempt is over ten minutes old.
+    #[error("the sign-in could not be completed: start again")]
+    Failed,
+    /// The person, or the provider, said no.
+    #[error("the provider did not grant the sign-in")]
+    Denied,
+    /// The provider does not vouch for the e-mail address.
+    #[error("the provider has not verified this e-mail address")]
+    EmailUnverified,
+}
+
 /// Everything that can go wrong, told in terms of the caller's request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +39,9 @@ pub enum Error {
     /// No valid credentials.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// A sign-in did not come to its end.
+    #[error("{0}")]
+    SignIn(SignInRefusal),
     /// The caller is known and may not.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -143,9 +160,10 @@ impl Error {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Malformed(_) => 400,
+            Self::Malformed(_) | Self::SignIn(SignInRefusal::Failed) => 400,
             Self::Unauthenticated(_) => 401,
             Self::InsufficientCbt | Self::SubscriptionRequired => 402,
+            Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified) => 403,
             Self::Forbidden(_) | Self::StepUpRequired | Self::PlanLimit { .. } => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -167,6 +185,9 @@ impl Error {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::SignIn(SignInRefusal::Failed) => "sign_in_failed",
+            Self::SignIn(SignInRefusal::Denied) => "access_denied",
+            Self::SignIn(SignInRefusal::EmailUnverified) => "email_not_verified",
             Self::InsufficientCbt => "insufficient_cbt",
             Self::SubscriptionRequired => "subscription_required",
             Self::Forbidden(_) => "forbidden",
@@ -198,6 +219,7 @@ impl Error {
             Self::Unavailable(_) | Self::Timeout | Self::Upstream(_) => Some(Duration::from_secs(1)),
             Self::Malformed(_)
             | Self::Unauthenticated(_)
+            | Self::SignIn(_)
             | Self::InsufficientCbt
             | Self::SubscriptionRequired
             | Self::Forbidden(_)

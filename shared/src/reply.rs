@@ -4,6 +4,7 @@
 use std::marker::PhantomData;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
@@ -28,6 +29,16 @@ impl<T> Reply<T> {
             replayed: true,
             of: PhantomData,
         }
+    }
+}
+
+impl<T: DeserializeOwned> Reply<T> {
+    /// What the answer says, for headers that repeat a part of it.
+    ///
+    /// # Errors
+    /// `Internal` when a stored answer has an older shape.
+    pub fn value(&self) -> Result<T> {
+        serde_json::from_str(&self.body).map_err(Error::internal)
     }
 }
 

@@ -9,6 +9,9 @@
 
 mod access;
 mod agents;
+mod auth;
+mod auth_refresh;
+mod auth_refused;
 mod deployed;
 mod desk;
 mod edge;
@@ -24,6 +27,7 @@ mod runtime_once;
 mod store;
 mod tidy;
 mod usage;
+mod users;
 mod walk;
 mod watched;
 mod workspace_deletion;

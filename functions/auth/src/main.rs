@@ -1,1 +1,8 @@
-fn main() {}
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(
+        |env| env.secrets().web(),
+        |app| camarad::lambda::http::buffered(auth::router(), app),
+    )
+}

@@ -1,1 +1,8 @@
-fn main() {}
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(
+        |env| Ok(env.secrets()),
+        |app| camarad::lambda::http::buffered(users::router(), app),
+    )
+}

@@ -36,6 +36,26 @@ where
     }
 }
 
+/// A valid JSON body, or none.
+#[derive(Debug, Clone)]
+pub struct OptionalBody<T>(pub Option<T>);
+
+impl<T> FromRequest<App> for OptionalBody<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        match request.extensions().get::<RawBody>() {
+            Some(raw) if raw.0.is_empty() => Ok(Self(None)),
+            _ => Body::from_request(request, app)
+                .await
+                .map(|Body(value)| Self(Some(value))),
+        }
+    }
+}
+
 fn json_type(value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")

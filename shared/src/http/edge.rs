@@ -110,10 +110,12 @@ async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, n
     if let Some(Raised(error)) = response.extensions_mut().remove::<Raised>() {
         log_cause(&error, &context.request_id);
         let mut rendered = problem::render(&error, &context.request_id);
-        // Headers that were already decided (rate limits, cookies) stay.
-        for (name, value) in response.headers() {
+        // Headers that were already decided (rate limits, cookies) stay, each with all of its values.
+        for name in response.headers().keys() {
             if !rendered.headers().contains_key(name) {
-                rendered.headers_mut().append(name, value.clone());
+                for value in response.headers().get_all(name) {
+                    rendered.headers_mut().append(name, value.clone());
+                }
             }
         }
         response = rendered;

@@ -7,9 +7,11 @@ use utoipa_axum::router::OpenApiRouter;
 pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
     vec![
         ("agents", agents::router()),
+        ("auth", auth::router()),
         ("meta", meta::router()),
         ("runtime", runtime::router()),
         ("usage", usage::router()),
+        ("users", users::router()),
         ("workspaces", workspaces::router()),
     ]
 }

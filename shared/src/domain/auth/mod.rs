@@ -1,5 +1,11 @@
-//! Who somebody is: sessions and access tokens.
+//! Who somebody is: signing in, sessions, access and refresh tokens.
 
+pub mod attempt;
+mod enter;
+pub mod grant;
+pub mod id_token;
 pub mod refresh;
+pub mod return_to;
 pub mod sessions;
+pub mod sign_in;
 pub mod tokens;

@@ -1,5 +1,10 @@
 //! People and their accounts.
 
+pub mod fields;
+pub mod identity;
+pub mod profile;
+pub mod subscription;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

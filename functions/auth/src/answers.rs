@@ -1,0 +1,83 @@
+//! Redirects and cookies: how a browser hears of it.
+
+use axum::http::header::{LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use camarad::app::App;
+use camarad::context::Context;
+use camarad::domain::auth::attempt::{ATTEMPT_LIFE, Mode};
+use camarad::domain::auth::grant::TokenGrant;
+use camarad::domain::auth::return_to::ReturnTo;
+use camarad::domain::auth::sessions::Session;
+use camarad::error::{Error, Result};
+use camarad::http::cookies::{self, ACCESS_COOKIE, REFRESH_COOKIE, STATE_COOKIE};
+use camarad::random;
+
+/// Two Set-Cookie headers.
+pub(super) type Cookies = AppendHeaders<[(HeaderName, HeaderValue); 2]>;
+
+/// The secret that a sign-in is bound to: the browser's own, if it has one already, so that two tabs can sign in side
+/// by side.
+pub(super) fn binding(headers: &HeaderMap) -> String {
+    let known = cookies::cookie(headers, STATE_COOKIE);
+    let well_formed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let known = known.filter(|value| value.len() == 43 && value.bytes().all(well_formed));
+    known.map_or_else(random::secret, str::to_owned)
+}
+
+fn see_other(url: &str) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1])> {
+    let location = HeaderValue::from_str(url).map_err(Error::internal)?;
+    Ok((StatusCode::SEE_OTHER, [(LOCATION, location)]))
+}
+
+/// On to the provider.
+pub(super) fn to_provider(url: &str, binding: &str) -> Result<Response> {
+    let cookie = cookies::set(STATE_COOKIE, binding, ATTEMPT_LIFE.as_secs())?;
+    let (status, location) = see_other(url)?;
+    Ok((status, location, [(SET_COOKIE, cookie)]).into_response())
+}
+
+/// On to the frontend, signed in.
+pub(super) fn to_frontend(app: &App, return_to: &ReturnTo, cookies: Cookies) -> Result<Response> {
+    let (status, location) = see_other(&return_to.on(frontend(app)?))?;
+    Ok((status, location, cookies).into_response())
+}
+
+/// A sign-in that failed: a problem for a program, a code in the frontend's address for a browser. Faults of ours stay
+/// problems, so that the edge logs their cause.
+pub(super) fn refusal(app: &App, mode: Mode, error: Error) -> Result<Response> {
+    let told = error.status() < 500 || matches!(error, Error::Upstream(_));
+    if mode == Mode::Token || !told {
+        return Err(error);
+    }
+    let Ok(frontend) = frontend(app) else {
+        return Err(error);
+    };
+    Ok(see_other(&format!(
+        "{}/?error={}",
+        frontend.trim_end_matches('/'),
+        error.code()
+    ))?
+    .into_response())
+}
+
+fn frontend(app: &App) -> Result<&str> {
+    let first = app.config().frontend_origins.first();
+    first
+        .map(String::as_str)
+        .ok_or_else(|| Error::internal("FRONTEND_ORIGINS is not set"))
+}
+
+/// The tokens as cookies, for as long as each is good.
+pub(super) fn cookies(grant: &TokenGrant, session: &Session, cause: &Context) -> Result<Cookies> {
+    let left = session.expires_at.duration_since(cause.now).as_secs();
+    let access = cookies::set(ACCESS_COOKIE, &grant.access_token, grant.expires_in)?;
+    let refresh = cookies::set(REFRESH_COOKIE, &grant.refresh_token, left)?;
+    Ok(AppendHeaders([(SET_COOKIE, access), (SET_COOKIE, refresh)]))
+}
+
+/// Takes both away.
+pub(super) fn no_cookies() -> Result<Cookies> {
+    let (access, refresh) = (cookies::clear(ACCESS_COOKIE)?, cookies::clear(REFRESH_COOKIE)?);
+    Ok(AppendHeaders([(SET_COOKIE, access), (SET_COOKIE, refresh)]))
+}

@@ -1,0 +1,259 @@
+//! `/api/auth`: signing in and out, and the public half of the signing keys.
+
+mod answers;
+mod provider;
+
+use axum::extract::State;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use camarad::app::App;
+use camarad::context::Context;
+use camarad::domain::auth::attempt::{Mode, Wish};
+use camarad::domain::auth::grant::{self, CurrentSession, TokenGrant};
+use camarad::domain::auth::return_to::ReturnTo;
+use camarad::domain::auth::sign_in::{self, SignedIn};
+use camarad::domain::auth::tokens::Jwks;
+use camarad::domain::auth::{refresh as rotation, sessions};
+use camarad::domain::plans::Plan;
+use camarad::error::{Error, Result};
+use camarad::http::cookies::{REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
+use camarad::http::problem::{Problem, PublicProblems, ReadProblems};
+use camarad::http::{Caller, OptionalBody, Query};
+use camarad::reply::Reply;
+use camarad::store::Page;
+use camarad::store::record::Action;
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use provider::{Provider, ProviderView};
+
+/// The routes of this function.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(jwks))
+        .routes(routes!(providers))
+        .routes(routes!(login))
+        .routes(routes!(callback))
+        .routes(routes!(refresh))
+        .routes(routes!(logout))
+        .routes(routes!(session))
+}
+
+/// The keys that access tokens are signed with
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()),
+    responses((status = 200, body = Jwks), PublicProblems))]
+async fn jwks(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], Reply<Jwks>)> {
+    let keys = app.tokens().jwks(app.secrets()?).await?;
+    Ok(([(CACHE_CONTROL, "public, max-age=300")], Reply::ok(&keys)?))
+}
+
+/// The providers that one can sign in with
+#[utoipa::path(get, path = "/api/auth/providers", tag = "auth", security(()),
+    responses((status = 200, body = Page<ProviderView>), PublicProblems))]
+async fn providers(State(app): State<App>) -> Result<Reply<Page<ProviderView>>> {
+    let views = app
+        .config()
+        .providers
+        .iter()
+        .map(|p| ProviderView::of(p, &app.config().public_url));
+    Reply::ok(&Page::whole(views.collect()))
+}
+
+#[derive(Debug, Deserialize, garde::Validate, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+struct LoginQuery {
+    /// The plan of the trial, on a first sign-in; `personal` unless told.
+    #[garde(skip)]
+    #[param(inline)]
+    plan: Option<Plan>,
+    /// A path of the frontend to go on to; `/` unless told.
+    #[garde(length(max = 1024))]
+    return_to: Option<String>,
+    /// `browser` (cookies, then on to the frontend; unless told) or `token` (the callback answers JSON).
+    #[garde(skip)]
+    #[serde(default)]
+    #[param(inline)]
+    mode: Mode,
+}
+
+impl LoginQuery {
+    fn wish(self, app: &App) -> Result<Wish> {
+        let plan = self.plan.unwrap_or(Plan::Personal);
+        if !plan.self_service() {
+            return Err(Error::field("query.plan", "is by contract: contact sales"));
+        }
+        let frontend = app.config().frontend_origins.first();
+        if self.mode == Mode::Browser && frontend.is_none() {
+            return Err(Error::field(
+                "query.mode",
+                "must be token: this deployment has no frontend",
+            ));
+        }
+        let return_to = match (self.return_to, frontend) {
+            (Some(text), Some(origin)) => ReturnTo::parse(&text, origin)
+                .ok_or_else(|| Error::field("query.returnTo", "must be a path of the frontend"))?,
+            (Some(_), None) => return Err(Error::field("query.returnTo", "has nowhere to return to")),
+            (None, _) => ReturnTo::default(),
+        };
+        Ok(Wish {
+            plan,
+            return_to,
+            mode: self.mode,
+        })
+    }
+}
+
+/// Go and sign in
+///
+/// Redirects to the provider, and sets a cookie that the callback wants back: a program that keeps no cookies sends it
+/// by hand.
+#[utoipa::path(get, path = "/api/auth/{provider}/login", tag = "auth", security(()),
+    params(("provider" = String, Path), LoginQuery),
+    responses((status = 303, description = "To the provider.", headers(("Location" = String), ("Set-Cookie" = String))),
+        (status = 404, description = "There is no such provider.", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The provider does not answer.", body = Problem, content_type = "application/problem+json"),
+        PublicProblems))]
+async fn login(
+    State(app): State<App>,
+    context: Context,
+    Provider(provider): Provider,
+    headers: HeaderMap,
+    Query(query): Query<LoginQuery>,
+) -> Result<Response> {
+    let wish = query.wish(&app)?;
+    let binding = answers::binding(&headers);
+    let url = sign_in::begin(&app, &context, &provider, &binding, wish).await?;
+    answers::to_provider(&url, &binding)
+}
+
+/// What the provider sends back; parameters of its own are left alone.
+#[derive(Debug, Deserialize, garde::Validate, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CallbackQuery {
+    #[garde(length(min = 1, max = 128))]
+    state: String,
+    #[garde(length(min = 1, max = 4096))]
+    code: Option<String>,
+    #[garde(length(max = 512))]
+    iss: Option<String>,
+    #[garde(length(min = 1, max = 128))]
+    error: Option<String>,
+}
+
+/// Come back from the provider
+///
+/// A browser goes on to the frontend with cookies, or with `?error=` and a code; a program gets tokens. The first
+/// sign-in makes the account and starts its trial.
+#[utoipa::path(get, path = "/api/auth/{provider}/callback", tag = "auth", security(()),
+    params(("provider" = String, Path), CallbackQuery),
+    responses((status = 200, description = "In mode `token`.", body = TokenGrant),
+        (status = 303, description = "In mode `browser`: to the frontend.", headers(("Location" = String), ("Set-Cookie" = String))),
+        (status = 400, description = "A check failed: start again.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The provider refused, or has not verified the e-mail address.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such provider.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The address belongs to an account with another way to sign in.", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The provider does not answer.", body = Problem, content_type = "application/problem+json"),
+        PublicProblems))]
+async fn callback(
+    State(app): State<App>,
+    context: Context,
+    Provider(provider): Provider,
+    headers: HeaderMap,
+    Query(query): Query<CallbackQuery>,
+) -> Result<Response> {
+    let mode = Mode::of_state(&query.state);
+    let answer = sign_in::Answer {
+        state: query.state,
+        code: query.code,
+        iss: query.iss,
+        error: query.error,
+    };
+    let binding = cookie(&headers, STATE_COOKIE);
+    let finished = sign_in::finish(&app, &context, &provider, binding, answer).await;
+    let SignedIn {
+        user,
+        session,
+        refresh,
+        mode,
+        return_to,
+    } = match finished {
+        Ok(signed_in) => signed_in,
+        Err(error) => return answers::refusal(&app, mode, error),
+    };
+    let grant = TokenGrant::of(&app, &context, (&session, &refresh), Some(user)).await?;
+    match mode {
+        Mode::Token => Ok(Reply::ok(&grant)?.into_response()),
+        Mode::Browser => {
+            let cookies = answers::cookies(&grant, &session, &context)?;
+            answers::to_frontend(&app, &return_to, cookies)
+        }
+    }
+}
+
+/// A program's refresh token. A browser's comes as a cookie, without a body.
+#[derive(Deserialize, garde::Validate, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RefreshTokens {
+    #[garde(length(min = 1, max = 256))]
+    refresh_token: String,
+}
+
+/// Get a new access token
+///
+/// Replaces the refresh token too: each is used once, and one that comes again later than 10 seconds after ends the
+/// session. With cookies instead of a body, the request must come from the frontend's origin.
+#[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", security(()), request_body = Option<RefreshTokens>,
+    responses((status = 200, description = "For a refresh token in the body.", body = TokenGrant),
+        (status = 204, description = "For a refresh token in a cookie: both cookies are new.", headers(("Set-Cookie" = String))),
+        (status = 401, description = "The refresh token is not valid, or not any more.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request comes with cookies from another origin.", body = Problem, content_type = "application/problem+json"),
+        PublicProblems))]
+async fn refresh(
+    State(app): State<App>,
+    context: Context,
+    headers: HeaderMap,
+    OptionalBody(body): OptionalBody<RefreshTokens>,
+) -> Result<Response> {
+    if let Some(body) = body {
+        let (session, next) = rotation::rotate(&app, &context, &body.refresh_token).await?;
+        return Ok(
+            Reply::ok(&TokenGrant::of(&app, &context, (&session, &next), None).await?)?.into_response(),
+        );
+    }
+    let token =
+        cookie(&headers, REFRESH_COOKIE).ok_or(Error::Unauthenticated("this needs a refresh token"))?;
+    if !same_site(&headers, &app.config().frontend_origins) {
+        return Err(Error::Forbidden(
+            "a refresh with cookies must come from the frontend's origin",
+        ));
+    }
+    match rotation::rotate(&app, &context, token).await {
+        Ok((session, next)) => {
+            let grant = TokenGrant::of(&app, &context, (&session, &next), None).await?;
+            Ok((answers::cookies(&grant, &session, &context)?, Reply::no_content()).into_response())
+        }
+        Err(error @ Error::Unauthenticated(_)) => Ok((answers::no_cookies()?, error).into_response()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sign out
+///
+/// Ends the session: its refresh token at once, its access token at once for writes and within ten minutes for reads.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "auth",
+    responses((status = 204, description = "The session has ended, the cookies are gone."), ReadProblems))]
+async fn logout(State(app): State<App>, who: Caller) -> Result<Response> {
+    let own = (who.user, who.session);
+    sessions::revoke(&app, &who.context, own, Action::UserLogout, "signed out").await?;
+    Ok((answers::no_cookies()?, Reply::no_content()).into_response())
+}
+
+/// Who is signed in, and since when
+#[utoipa::path(get, path = "/api/auth/session", tag = "auth",
+    responses((status = 200, body = CurrentSession), ReadProblems))]
+async fn session(State(app): State<App>, who: Caller) -> Result<Reply<CurrentSession>> {
+    Reply::ok(&grant::current(&app, &who.context, (who.user, who.session)).await?)
+}

@@ -1,0 +1,147 @@
+//! Profile fields that are more than text, parsed once.
+
+use jiff::tz::TimeZoneDatabase;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
+macro_rules! field {
+    ($(#[$doc:meta])+ $name:ident, $parse:path, $refusal:literal, $example:literal) => {
+        $(#[$doc])+
+        #[derive(Debug, Clone, PartialEq, Eq, utoipa::ToSchema)]
+        #[schema(value_type = String, example = $example)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The value that `text` is, if it is one.
+            pub fn parse(text: &str) -> Option<Self> {
+                $parse(text).map(Self)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+                Self::parse(&text).ok_or_else(|| D::Error::custom($refusal))
+            }
+        }
+    };
+}
+
+field!(
+    /// An `https` address of a picture, at most 2,048 characters.
+    AvatarUrl,
+    avatar_url,
+    "must be an https URL of at most 2,048 characters",
+    "https://example.com/me.png"
+);
+field!(
+    /// A language tag: well-formed as BCP 47 has it, without a look into the registry.
+    Locale,
+    locale,
+    "must be a BCP 47 language tag, such as en or de-AT",
+    "de-AT"
+);
+field!(
+    /// A time zone of the IANA database, spelled as it spells it.
+    Timezone,
+    timezone,
+    "must be an IANA time zone, such as Europe/Vienna",
+    "Europe/Vienna"
+);
+
+fn avatar_url(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let fits = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
+    (fits && url.as_str().len() <= 2_048).then(|| url.into())
+}
+
+/// RFC 5646 §2.1, without grandfathered tags: a language of 2 to 8 letters, then subtags of 1 to 8 letters and digits.
+fn locale(text: &str) -> Option<String> {
+    let mut subtags = text.split('-');
+    let language = subtags.next()?;
+    let is_language = (2..=8).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_alphabetic());
+    let is_subtag = |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
+    // A tag does not end with the singleton that announces more.
+    let ends_well = text.rsplit('-').next().is_some_and(|last| last.len() > 1);
+    (text.len() <= 35 && is_language && ends_well && subtags.all(is_subtag)).then(|| text.to_owned())
+}
+
+fn timezone(text: &str) -> Option<String> {
+    let zone = TimeZoneDatabase::bundled().get(text).ok()?;
+    zone.iana_name().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_avatar_comes_over_https() {
+        assert!(AvatarUrl::parse("https://example.com/a.png?s=96").is_some());
+        let long = format!("https://example.com/{}", "a".repeat(2_048));
+        for text in [
+            "",
+            "http://example.com/a.png",
+            "javascript:alert(1)",
+            "//example.com/a",
+            "https://u:p@example.com/",
+            &long,
+        ] {
+            assert_eq!(AvatarUrl::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_locale_is_a_well_formed_tag() {
+        for text in [
+            "en",
+            "de-AT",
+            "zh-Hant-TW",
+            "sr-Latn",
+            "es-419",
+            "de-CH-1996",
+            "en-x-twain",
+        ] {
+            assert!(Locale::parse(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "e",
+            "english-is-it",
+            "de_AT",
+            "de-",
+            "-de",
+            "de--AT",
+            "d3",
+            "en-x",
+            "дe",
+            &"en-".repeat(20),
+        ] {
+            assert_eq!(Locale::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_is_one_that_exists_and_is_spelled_as_in_the_database() {
+        let name = |text| Timezone::parse(text).map(String::from);
+        assert_eq!(name("europe/vienna").as_deref(), Some("Europe/Vienna"));
+        assert_eq!(name("UTC").as_deref(), Some("UTC"));
+        for text in [
+            "",
+            "Europe/Atlantis",
+            "+02:00",
+            "CEST4",
+            "../etc/passwd",
+            "Europe/Vienna ",
+        ] {
+            assert_eq!(name(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The cookies of a browser. All have the `__Host-` prefix (RFC 6265bis §4.1.3.2): sent to this host alone, over TLS
+//! alone, and no subdomain can plant one.
+
+use http::HeaderValue;
+
+pub use super::caller::{ACCESS_COOKIE, cookie, same_site};
+use crate::error::{Error, Result};
+
+/// The cookie that carries a browser's refresh token.
+pub const REFRESH_COOKIE: &str = "__Host-camarad-refresh";
+
+/// The cookie that a started sign-in is bound to.
+pub const STATE_COOKIE: &str = "__Host-camarad-state";
+
+/// A Set-Cookie header that keeps `value` for `seconds`.
+///
+/// Lax, as the provider's redirect back to us is a navigation from another site; writes are protected by their Origin
+/// on top.
+///
+/// # Errors
+/// `Internal` when the value is no cookie value.
+pub fn set(name: &str, value: &str, seconds: i64) -> Result<HeaderValue> {
+    let fits = |c: u8| c.is_ascii_graphic() && !matches!(c, b'"' | b',' | b';' | b'\\');
+    if !value.bytes().all(fits) {
+        return Err(Error::internal(
+            "a cookie's value has characters that cookies may not have",
+        ));
+    }
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
+    HeaderValue::from_str(&text).map_err(Error::internal)
+}
+
+/// A Set-Cookie header that takes the cookie away.
+///
+/// # Errors
+/// `Internal` when the name is no cookie name.
+pub fn clear(name: &str) -> Result<HeaderValue> {
+    set(name, "", 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_this_hosts_and_no_scripts() {
+        let cookie = set(STATE_COOKIE, "a-b_c.d", 600).unwrap();
+        assert_eq!(
+            cookie,
+            "__Host-camarad-state=a-b_c.d; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax"
+        );
+        assert!(
+            clear(STATE_COOKIE)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .contains("=; Path=/; Max-Age=0;")
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_add_attributes() {
+        for value in [
+            "a; Domain=evil.example",
+            "a b",
+            "a\r\nSet-Cookie: x",
+            "ä",
+            "a\"b",
+            "a,b",
+        ] {
+            assert!(set(STATE_COOKIE, value, 1).is_err(), "{value}");
+        }
+    }
+}

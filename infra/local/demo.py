@@ -6,10 +6,11 @@ as somebody new, and leaves it running.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import uuid
 from decimal import Decimal
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List
 
 import commands
 import processes
@@ -46,7 +47,8 @@ class Story:
         return answer
 
     def line(self, method: str, path: str, status: str, seconds: float) -> None:
-        shown = path if len(path) <= 76 else path[:73] + "…"
+        shown = LONG_ID.sub(r"\1…", path)
+        shown = shown if len(shown) <= 72 else shown[:71] + "…"
         say(paint("%s%-4s %s  %s  %d ms" % (INDENT, method, shown, status, seconds * 1000), "dim"))
 
     def get(self, path: str) -> Any:
@@ -101,33 +103,43 @@ class Story:
 
     def show_receipt(self, receipt: Dict[str, Any]) -> None:
         self.title("The receipt")
-        for name, value in sorted(flat(receipt), key=lambda item: RECEIPT_ORDER.get(item[0], 99)):
-            say("%s%-16s %s" % (INDENT, name, paint(value, "green") if name == "cost" else value))
+        tokens = "%s in (%s of them cached), %s out" % tuple(receipt[k] for k in ("inputTokens", "cachedTokens", "outputTokens"))
+        lines = [
+            ("model", "%s of %s, role prompt %s" % (receipt["model"], receipt["provider"], receipt["promptVersion"])),
+            ("tokens", tokens + (", estimated" if receipt["estimated"] else "")),
+            ("held", "%s cbT, before the first word" % amount(receipt["held"])),
+            ("charged", cbt(receipt["cost"]) + ", prices of %s" % receipt["priceVersion"]),
+            ("balance", "%s cbT" % amount(receipt["balanceAfter"])),
+            ("time", "%s ms to the first byte, %s ms in all" % (receipt["firstByteMs"], receipt["latencyMs"])),
+        ]
+        for name, value in lines:
+            say("%s%-8s %s" % (INDENT, name, value))
 
     def ask_plain(self, agent: Dict[str, Any]) -> None:
-        self.title("A question to %s, as one JSON answer" % agent.get("name", "the agent"))
+        self.title("A question to %s, as one JSON answer" % agent["name"])
         say("%s%s" % (INDENT, paint("“%s”" % SECOND_QUESTION, "yellow")))
         answer = self.post("/api/agents/%s/chat" % agent["id"], {"message": SECOND_QUESTION}, 200)
-        text = answer.get("text") or answer.get("message") or answer.get("reply") or ""
         flow = Flow()
-        flow.add(text if isinstance(text, str) else text.get("content", ""))
+        flow.add(answer["answer"])
         flow.end()
+        say("%sCharged %s." % (INDENT, cbt(answer["receipt"]["cost"])))
 
     def show_ledger(self) -> None:
         self.title("The ledger")
-        entries = self.get("/api/ledger")["items"]
+        entries = sorted(self.get("/api/ledger")["items"], key=lambda entry: entry["seq"])
         rows = [
             [
                 str(entry["seq"]),
-                str(entry.get("at", ""))[11:19],
-                str(entry["kind"]),
+                entry["at"][11:19],
+                entry["type"],
                 amount(entry["delta"]),
+                amount(entry["held"]),
                 amount(entry["balance"]),
-                str(entry.get("reason") or ""),
+                entry.get("reason") or self.names.get(entry.get("agentId", ""), ""),
             ]
-            for entry in sorted(entries, key=lambda entry: int(entry["seq"]))
+            for entry in entries
         ]
-        table(["seq", "time", "kind", "cbT", "balance", "reason"], rows, right=(0, 3, 4))
+        table(["no", "time", "what", "balance by", "held by", "balance", "why"], rows, right=(0, 3, 4, 5))
         self.prove(entries)
 
     def prove(self, entries: List[Dict[str, Any]]) -> None:
@@ -141,48 +153,28 @@ class Story:
         self.title("Usage, counted once through the queue")
         path = "/api/usage/stats?workspaceId=%s&range=day&groupBy=agent" % workspace
         deadline = time.monotonic() + COUNTED_WITHIN
-        groups: Dict[str, Tuple[int, Decimal]] = {}
         while True:
             answer = self.client.get(path)
-            groups = by_group(answer.expect(200).json())
-            if sum(count for count, _ in groups.values()) >= calls:
+            stats = answer.expect(200).json()
+            if stats["totals"]["calls"] >= calls:
                 break
             if time.monotonic() > deadline:
-                raise Failure("Of %d calls only %s have been counted." % (calls, groups), log=LOGS / "api.log")
+                raise Failure("Of %d calls only %d have been counted." % (calls, stats["totals"]["calls"]))
             time.sleep(0.2)
         self.asked(answer)
-        bars([(self.names.get(key, key), cost, self.bar_text(count, cost)) for key, (count, cost) in groups.items()])
+        groups = [group for bucket in stats["buckets"] for group in bucket["groups"]]
+        bars([(self.names.get(g["key"], g["key"]), Decimal(g["cost"]), amount(g["cost"]) + " cbT") for g in groups])
+        totals = stats["totals"]
+        counted = "%d calls, %d tokens in, %d out" % (totals["calls"], totals["inputTokens"], totals["outputTokens"])
+        say("%s%s, together %s." % (INDENT, counted, cbt(totals["cost"])))
 
-    @staticmethod
-    def bar_text(count: int, cost: Decimal) -> str:
-        return "%s cbT, %d call%s" % (amount(cost), count, "" if count == 1 else "s")
 
-
-RECEIPT_ORDER = {"model": 0, "inputTokens": 1, "outputTokens": 2, "cachedTokens": 3, "cost": 4, "balance": 5}
+# ids of which the beginning is enough to tell them apart
+LONG_ID = re.compile(r"\b((?:ws|agt)_[0-9a-z]{4})[0-9a-z]+")
 
 
 def cbt(value: object) -> str:
     return paint("%s cbT" % amount(value), "green")
-
-
-def flat(value: Dict[str, Any]) -> Iterator[Tuple[str, str]]:
-    """A receipt's fields, with those of an inner object beside the outer ones."""
-    for name, inner in value.items():
-        if isinstance(inner, dict):
-            yield from flat(inner)
-        elif inner is not None:
-            yield name, str(inner)
-
-
-def by_group(stats: Dict[str, Any]) -> Dict[str, Tuple[int, Decimal]]:
-    """Calls and cost by agent, over all buckets of the answer."""
-    found: Dict[str, Tuple[int, Decimal]] = {}
-    for bucket in stats.get("buckets", []):
-        for row in bucket.get("groups") or [bucket]:
-            key = str(row.get("key") or row.get("agentId") or row.get("group") or "all")
-            calls, cost = found.get(key, (0, Decimal(0)))
-            found[key] = (calls + int(row.get("calls", 0)), cost + Decimal(str(row.get("cost", "0"))))
-    return found
 
 
 def play(config: services.Config, email: str) -> None:
@@ -208,6 +200,14 @@ def stage(config: services.Config) -> Iterator[str]:
             yield "ada@example.com"
 
 
+def stumbled(failure: Failure) -> int:
+    """Told with what the functions said last."""
+    logs = [LOGS / "functions.log", LOGS / "api.log"]
+    failure.log = failure.log or next((log for log in logs if log.exists()), None)
+    report(failure)
+    return 1
+
+
 def main() -> int:
     commands.stop_on_signals()
     config = services.read_config()
@@ -216,10 +216,9 @@ def main() -> int:
         try:
             play(config, email)
         except Failure as failure:
-            # told while the stack and its logs are still there
-            failure.log = failure.log or LOGS / "api.log"
-            report(failure, lines=30)
-            return 1
+            return stumbled(failure)
+        except (KeyError, TypeError, ValueError) as error:
+            return stumbled(Failure("An answer has not the shape that the demo expects: %r" % error))
     say(paint("✓ The demo took %.0f s. To go on with it yourself: make dev" % (time.monotonic() - begun), "green"))
     return 0
 

@@ -49,17 +49,18 @@ class Flow:
     """Text that arrives in pieces, printed at once and broken at words."""
 
     def __init__(self) -> None:
-        self.column = 0
+        self.column = 0  # of the line that is being written; 0 while nothing is on it
+        self.gap = False  # a space that is due before the next word
         self.word = ""
 
     def add(self, text: str) -> None:
         for character in text:
-            if character in " \n":
+            if character == "\n":
                 self._put()
-                if character == "\n":
-                    self._newline()
-                elif self.column:
-                    self._write(" ")
+                self._newline()
+            elif character == " ":
+                self._put()
+                self.gap = True
             else:
                 self.word += character
         sys.stdout.flush()
@@ -71,19 +72,15 @@ class Flow:
         sys.stdout.flush()
 
     def _put(self) -> None:
-        if self.column and self.column + len(self.word) > width() - len(INDENT):
+        if not self.word:
+            return
+        if self.column + 1 + len(self.word) > width() - len(INDENT):
             self._newline()
-        self._write(self.word)
-        self.word = ""
-
-    def _write(self, text: str) -> None:
-        if text and not self.column:
-            sys.stdout.write(INDENT)
-        sys.stdout.write(text)
-        self.column += len(text)
+        lead = INDENT if not self.column else " " if self.gap else ""
+        sys.stdout.write(lead + self.word)
+        self.column += len(self.word) + (len(lead) if self.column else 0)
+        self.gap, self.word = False, ""
 
     def _newline(self) -> None:
         sys.stdout.write("\n")
-        self.column = 0
-
-
+        self.column, self.gap = 0, False

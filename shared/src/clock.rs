@@ -22,33 +22,50 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved; for tests of what time does.
+/// A clock that is moved by hand; for tests of what time does.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock {
+    now: Mutex<Timestamp>,
+    tick: SignedDuration,
+}
 
 impl ManualClock {
-    /// A clock that stands at `seconds` after the Unix epoch.
+    /// A clock that stands still at `seconds` after the Unix epoch.
     pub fn at_unix(seconds: i64) -> Self {
-        Self(Mutex::new(
-            Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH),
-        ))
+        Self::at(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
     }
 
-    /// A clock that stands at `now`.
+    /// A clock that stands still at `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self(Mutex::new(now))
+        Self {
+            now: Mutex::new(now),
+            tick: SignedDuration::ZERO,
+        }
+    }
+
+    /// A clock that goes on by a millisecond whenever it is read: no two ids made by it are of the same time.
+    pub fn ticking(now: Timestamp) -> Self {
+        Self {
+            now: Mutex::new(now),
+            tick: SignedDuration::from_millis(1),
+        }
     }
 
     /// Moves the clock by `by`, backwards too.
     pub fn advance(&self, by: SignedDuration) {
-        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.step(by);
+    }
+
+    fn step(&self, by: SignedDuration) -> Timestamp {
+        let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *now = now.checked_add(by).unwrap_or(*now);
+        *now
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.step(self.tick)
     }
 }
 

@@ -111,9 +111,9 @@ async fn fifty_racing_refreshes_leave_one_live_successor() {
 async fn the_token_before_gives_the_same_successor_for_ten_seconds() {
     let s = signed_in().await;
     let second = s.next(&s.token).await;
-    s.t.clock.advance(SignedDuration::from_millis(9_999));
+    s.t.clock.advance(SignedDuration::from_millis(9_900));
     assert_eq!(s.next(&s.token).await, second);
-    s.t.clock.advance(SignedDuration::from_millis(1));
+    s.t.clock.advance(SignedDuration::from_millis(100));
     s.refresh(&s.token).await.assert_problem(401, "unauthenticated");
     s.refresh(&second).await.assert_problem(401, "unauthenticated");
 }

@@ -4,16 +4,31 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use camarad::domain::plans::Plan;
+use camarad::money::Cbt;
 use camarad_tests::app::{Answer, Client, OPERATOR, TestApp};
 use camarad_tests::routes;
 use serde_json::{Value, json};
 
+use super::desk::fund;
+
 /// Routes that are measured elsewhere or touch no table, each with its reason.
 const LEFT_OUT: [(&str, &str); 4] = [
-    ("GET /api/auth/{provider}/login", "one write of the sign-in's state; told in the sign-in's stories"),
-    ("GET /api/auth/{provider}/callback", "needs a provider; told in the sign-in's stories"),
-    ("POST /api/auth/refresh", "one conditional update; told in the sign-in's stories"),
-    ("POST /api/agents/{id}/calls/{callId}/stop", "needs a call that runs; told in the runtime's stories"),
+    (
+        "GET /api/auth/{provider}/login",
+        "one write of the sign-in's state; told in the sign-in's stories",
+    ),
+    (
+        "GET /api/auth/{provider}/callback",
+        "needs a provider; told in the sign-in's stories",
+    ),
+    (
+        "POST /api/auth/refresh",
+        "one conditional update; told in the sign-in's stories",
+    ),
+    (
+        "POST /api/agents/{id}/calls/{callId}/stop",
+        "needs a call that runs; told in the runtime's stories",
+    ),
 ];
 
 #[derive(Default)]
@@ -24,7 +39,12 @@ struct Ledger {
 
 impl Ledger {
     fn row(&mut self, route: &str, note: &str, answer: &Answer) {
-        assert!((200..300).contains(&answer.status), "{route}: {} {}", answer.status, answer.body);
+        assert!(
+            (200..300).contains(&answer.status),
+            "{route}: {} {}",
+            answer.status,
+            answer.body
+        );
         let cost = answer.cost;
         writeln!(
             self.text,
@@ -44,14 +64,30 @@ async fn workspaces(l: &mut Ledger, ann: &Client) -> String {
     let new = json!({"name": "Home", "type": "business"});
     let made = ann.post("/api/workspaces", new.clone()).await;
     l.row("POST /api/workspaces", "", &made);
-    l.row("POST /api/workspaces", "with a key", &ann.once("w").post("/api/workspaces", new.clone()).await);
-    l.row("POST /api/workspaces", "the same key again", &ann.once("w").post("/api/workspaces", new).await);
+    l.row(
+        "POST /api/workspaces",
+        "with a key",
+        &ann.once("w").post("/api/workspaces", new.clone()).await,
+    );
+    l.row(
+        "POST /api/workspaces",
+        "the same key again",
+        &ann.once("w").post("/api/workspaces", new).await,
+    );
     let workspace = id(&made.json(201));
     let path = format!("/api/workspaces/{workspace}");
     l.row("GET /api/workspaces", "of two", &ann.get("/api/workspaces").await);
     l.row("GET /api/workspaces/{id}", "", &ann.get(&path).await);
-    l.row("PATCH /api/workspaces/{id}", "", &ann.patch(&path, json!({"name": "Office"})).await);
-    l.row("GET /api/workspaces/{id}/members", "", &ann.get(&format!("{path}/members")).await);
+    l.row(
+        "PATCH /api/workspaces/{id}",
+        "",
+        &ann.patch(&path, json!({"name": "Office"})).await,
+    );
+    l.row(
+        "GET /api/workspaces/{id}/members",
+        "",
+        &ann.get(&format!("{path}/members")).await,
+    );
     workspace
 }
 
@@ -62,65 +98,150 @@ async fn agents(l: &mut Ledger, ann: &Client, workspace: &str) -> String {
     let items = made.json(201);
     let (agent, other) = (id(&items["items"][0]), id(&items["items"][1]));
     l.row("GET /api/workspaces/{id}/agents", "of two", &ann.get(&path).await);
-    l.row("GET /api/agents/{id}", "", &ann.get(&format!("/api/agents/{agent}")).await);
-    l.row("PATCH /api/agents/{id}", "", &ann.patch(&format!("/api/agents/{agent}"), json!({"name": "Chief"})).await);
-    l.row("DELETE /api/agents/{id}", "", &ann.delete(&format!("/api/agents/{other}")).await);
+    l.row(
+        "GET /api/agents/{id}",
+        "",
+        &ann.get(&format!("/api/agents/{agent}")).await,
+    );
+    l.row(
+        "PATCH /api/agents/{id}",
+        "",
+        &ann.patch(&format!("/api/agents/{agent}"), json!({"name": "Chief"}))
+            .await,
+    );
+    l.row(
+        "DELETE /api/agents/{id}",
+        "",
+        &ann.delete(&format!("/api/agents/{other}")).await,
+    );
     l.row("GET /api/agent-presets", "", &ann.get("/api/agent-presets").await);
     agent
 }
 
 async fn calls(l: &mut Ledger, ann: &Client, agent: &str) {
     let path = format!("/api/agents/{agent}");
-    let first = ann.once("c1").post(&format!("{path}/chat"), json!({"message": "Where do we stand?"})).await;
+    let first = ann
+        .once("c1")
+        .post(&format!("{path}/chat"), json!({"message": "Where do we stand?"}))
+        .await;
     l.row("POST /api/agents/{id}/chat", "new conversation", &first);
     let body = first.json(200);
     let conversation = body["conversationId"].as_str().unwrap().to_owned();
     let call = body["callId"].as_str().unwrap().to_owned();
     let next = json!({"message": "And then?", "conversationId": conversation});
-    l.row("POST /api/agents/{id}/chat", "its second turn", &ann.once("c2").post(&format!("{path}/chat"), next.clone()).await);
-    l.row("POST /api/agents/{id}/chat", "the same key again", &ann.once("c2").post(&format!("{path}/chat"), next).await);
-    let streamed = ann.once("c3").post(&format!("{path}/stream"), json!({"message": "And now?"})).await;
+    l.row(
+        "POST /api/agents/{id}/chat",
+        "its second turn",
+        &ann.once("c2").post(&format!("{path}/chat"), next.clone()).await,
+    );
+    l.row(
+        "POST /api/agents/{id}/chat",
+        "the same key again",
+        &ann.once("c2").post(&format!("{path}/chat"), next).await,
+    );
+    let streamed = ann
+        .once("c3")
+        .post(&format!("{path}/stream"), json!({"message": "And now?"}))
+        .await;
     l.row("POST /api/agents/{id}/stream", "until its head", &streamed);
-    l.row("GET /api/agents/{id}/calls/{callId}", "", &ann.get(&format!("{path}/calls/{call}")).await);
-    l.row("GET /api/agents/{id}/conversations", "", &ann.get(&format!("{path}/conversations")).await);
+    l.row(
+        "GET /api/agents/{id}/calls/{callId}",
+        "",
+        &ann.get(&format!("{path}/calls/{call}")).await,
+    );
+    l.row(
+        "GET /api/agents/{id}/conversations",
+        "",
+        &ann.get(&format!("{path}/conversations")).await,
+    );
     let turns = format!("{path}/conversations/{conversation}/turns");
-    l.row("GET /api/agents/{id}/conversations/{conversationId}/turns", "of two", &ann.get(&turns).await);
+    l.row(
+        "GET /api/agents/{id}/conversations/{conversationId}/turns",
+        "of two",
+        &ann.get(&turns).await,
+    );
 }
 
 async fn person(l: &mut Ledger, ann: &Client) {
     l.row("GET /api/auth/session", "", &ann.get("/api/auth/session").await);
     l.row("GET /api/user", "", &ann.get("/api/user").await);
-    l.row("PATCH /api/user", "", &ann.patch("/api/user", json!({"name": "Ann"})).await);
-    l.row("GET /api/user/subscription", "", &ann.get("/api/user/subscription").await);
+    l.row(
+        "PATCH /api/user",
+        "",
+        &ann.patch("/api/user", json!({"name": "Ann"})).await,
+    );
+    l.row(
+        "GET /api/user/subscription",
+        "",
+        &ann.get("/api/user/subscription").await,
+    );
 }
 
 async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
     let operator = t.sign_up(OPERATOR, Plan::Personal).await;
     let grant = json!({"userId": ann.user, "amount": "10", "reason": "goodwill"});
-    l.row("POST /api/ledger/grant", "", &operator.once("g").post("/api/ledger/grant", grant).await);
+    l.row(
+        "POST /api/ledger/grant",
+        "",
+        &operator.once("g").post("/api/ledger/grant", grant).await,
+    );
     l.row("GET /api/ledger", "", &ann.get("/api/ledger").await);
-    l.row("GET /api/ledger/balance", "", &ann.get("/api/ledger/balance").await);
-    l.row("GET /api/usage", "", &ann.get(&format!("/api/usage?workspaceId={workspace}")).await);
-    l.row("GET /api/usage/stats", "", &ann.get(&format!("/api/usage/stats?workspaceId={workspace}")).await);
+    l.row(
+        "GET /api/ledger/balance",
+        "",
+        &ann.get("/api/ledger/balance").await,
+    );
+    l.row(
+        "GET /api/usage",
+        "",
+        &ann.get(&format!("/api/usage?workspaceId={workspace}")).await,
+    );
+    l.row(
+        "GET /api/usage/stats",
+        "",
+        &ann.get(&format!("/api/usage/stats?workspaceId={workspace}"))
+            .await,
+    );
 }
 
 #[tokio::test]
 async fn every_route_costs_what_it_is_known_to_cost() {
     let t = TestApp::with_ai().await;
     let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    fund(&t, ann.user.unwrap(), Cbt::whole(1_000)).await;
     let mut l = Ledger::default();
     let workspace = workspaces(&mut l, &ann).await;
     let agent = agents(&mut l, &ann, &workspace).await;
     calls(&mut l, &ann, &agent).await;
     person(&mut l, &ann).await;
     money(&mut l, &t, &ann, &workspace).await;
-    for path in ["/.well-known/jwks.json", "/api/auth/providers", "/api/health", "/api/health/ready", "/openapi.json", "/docs"] {
+    for path in [
+        "/.well-known/jwks.json",
+        "/api/auth/providers",
+        "/api/health",
+        "/api/health/ready",
+        "/openapi.json",
+        "/docs",
+    ] {
         l.row(&format!("GET {path}"), "", &t.anonymous().get(path).await);
     }
-    l.row("DELETE /api/workspaces/{id}", "", &ann.delete(&format!("/api/workspaces/{workspace}")).await);
-    l.row("POST /api/auth/logout", "", &ann.post("/api/auth/logout", json!({})).await);
+    l.row(
+        "DELETE /api/workspaces/{id}",
+        "",
+        &ann.delete(&format!("/api/workspaces/{workspace}")).await,
+    );
+    l.row(
+        "POST /api/auth/logout",
+        "",
+        &ann.post("/api/auth/logout", json!({})).await,
+    );
 
-    let told: BTreeSet<_> = l.seen.iter().cloned().chain(LEFT_OUT.iter().map(|(route, _)| (*route).to_owned())).collect();
+    let told: BTreeSet<_> = l
+        .seen
+        .iter()
+        .cloned()
+        .chain(LEFT_OUT.iter().map(|(route, _)| (*route).to_owned()))
+        .collect();
     let live: BTreeSet<_> = routes::live().iter().map(routes::Route::name).collect();
     assert_eq!(told, live, "every route is measured, or left out for a reason");
     insta::assert_snapshot!("cost", l.text);

@@ -71,10 +71,17 @@ async fn whatever_the_provider_does_to_parallel_calls_the_ledger_is_exact() {
     }
     let keys: Vec<_> = (0..40).map(|n| n.to_string()).collect();
     let models = ["gpt-4o-mini", "claude-haiku-4-5"];
-    let calls = keys
-        .iter()
-        .enumerate()
-        .map(|(n, key)| d.chat(key, json!({"message": "Go.", "model": models[n % 2]})));
+    let calls = keys.iter().enumerate().map(async |(n, key)| {
+        let body = json!({"message": "Go.", "model": models[n % 2]});
+        // 503 says that the same request may be sent again; the key sees to it that it is one call.
+        for _ in 0..4 {
+            let answer = d.chat(key, body.clone()).await;
+            if answer.status != 503 {
+                return answer;
+            }
+        }
+        d.chat(key, body).await
+    });
     let answers = join_all(calls).await;
     let mut spent = Cbt::ZERO;
     for answer in &answers {

@@ -62,7 +62,7 @@ pub struct Setup {
 pub struct TestApp {
     /// What the functions hold.
     pub app: App,
-    /// The clock that everything in it reads; it starts at the real time and stands still until moved.
+    /// The clock that everything in it reads; it starts at the real time and goes on by a millisecond whenever it is read.
     pub clock: Arc<ManualClock>,
     /// The AI provider, if one was asked for.
     pub ai: Option<AiPeer>,
@@ -131,7 +131,7 @@ impl TestApp {
             ai_providers_secret: Some("ai-providers".into()),
             metering_queue_url: queue.queue_url,
         };
-        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let clock = Arc::new(ManualClock::ticking(SystemClock.now()));
         let app = Builder::new(config, Db::new(dynamodb.clone(), "camarad"), clock.clone())
             .secrets(Arc::new(SecretsManager::new(secrets)))
             .queue(Arc::new(Sqs::new(sqs.clone())))

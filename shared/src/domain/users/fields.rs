@@ -62,15 +62,33 @@ fn avatar_url(text: &str) -> Option<String> {
     (fits && url.as_str().len() <= 2_048).then(|| url.into())
 }
 
-/// RFC 5646 §2.1, without grandfathered tags: a language of 2 to 8 letters, then subtags of 1 to 8 letters and digits.
+/// RFC 5646 §2.1, without grandfathered tags: language, then extended languages, script, region, variants, extensions
+/// and a private part, each at most where the grammar has it.
 fn locale(text: &str) -> Option<String> {
-    let mut subtags = text.split('-');
-    let language = subtags.next()?;
-    let is_language = (2..=8).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_alphabetic());
-    let is_subtag = |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
-    // A tag does not end with the singleton that announces more.
-    let ends_well = text.rsplit('-').next().is_some_and(|last| last.len() > 1);
-    (text.len() <= 35 && is_language && ends_well && subtags.all(is_subtag)).then(|| text.to_owned())
+    let letters = |s: &str| s.bytes().all(|b| b.is_ascii_alphabetic());
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    let mixed = |s: &str| s.bytes().all(|b| b.is_ascii_alphanumeric());
+    let mut subtags = text.split('-').peekable();
+    let language = subtags
+        .next()
+        .filter(|s| (2..=8).contains(&s.len()) && letters(s))?;
+    if language.len() <= 3 {
+        (0..3).try_for_each(|_| subtags.next_if(|s| s.len() == 3 && letters(s)).map(drop));
+    }
+    subtags.next_if(|s| s.len() == 4 && letters(s));
+    subtags.next_if(|s| (s.len() == 2 && letters(s)) || (s.len() == 3 && digits(s)));
+    let is_variant = |s: &&str| mixed(s) && ((5..=8).contains(&s.len()) || (s.len() == 4 && digits(&s[..1])));
+    while subtags.next_if(is_variant).is_some() {}
+    while let Some(singleton) = subtags.next() {
+        let private = singleton.eq_ignore_ascii_case("x");
+        let least = if private { 1 } else { 2 };
+        let belongs = |s: &&str| mixed(s) && (least..=8).contains(&s.len());
+        if singleton.len() != 1 || !mixed(singleton) || subtags.next_if(belongs).is_none() {
+            return None;
+        }
+        while subtags.next_if(belongs).is_some() {}
+    }
+    (text.len() <= 35).then(|| text.to_owned())
 }
 
 fn timezone(text: &str) -> Option<String> {

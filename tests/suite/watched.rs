@@ -70,7 +70,8 @@ async fn the_main_job_streams_over_http() {
         agents["items"][0]["id"].as_str().unwrap()
     );
     // The first call waits for the function to be built.
-    ann.post(&stream, json!({"message": "Are you there?"})).await;
+    let answer = ann.post(&stream, json!({"message": "Are you there?"})).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
 
     let answer = ann
         .open("POST", &stream, Some(&json!({"message": "What now?"})))

@@ -65,6 +65,8 @@ async fn scheduled_ends_the_hold_of_a_call_that_died() {
 
     d.invoke("scheduled", &lambda::sample("scheduled-sweep.json"))
         .await;
+    let entries = ann.get("/api/ledger").await.json(200);
+    assert_eq!(entries["items"][0]["type"], "expire", "{entries}");
     let after = ann.get("/api/ledger/balance").await.json(200);
     assert_eq!(
         (text(&after, "held"), text(&after, "balance")),

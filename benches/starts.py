@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from console import Failure, Step
 from figures import mebibytes, median, megabytes, ms
-from people import Person, http_answer
+from people import Person, http_answer, rest_event
 from peer import Function
 from project import ROOT
 from stage import STATE, Stage, all_functions
@@ -63,9 +63,9 @@ def zipped_size(program: Path) -> int:
 def first_event(name: str, person: Optional[Person]) -> Any:
     if name in FIRST_EVENT:
         return json.loads((ROOT / "events" / FIRST_EVENT[name]).read_text(encoding="utf-8"))
-    assert person
-    path = FIRST_REQUEST[name].format(workspace=person.workspace, agent=person.agent)
-    return person.client.event("GET", path)
+    if person is None:
+        return rest_event("GET", FIRST_REQUEST[name], {})
+    return person.client.event("GET", FIRST_REQUEST[name].format(workspace=person.workspace, agent=person.agent))
 
 
 def check(name: str, reply: Dict[str, Any]) -> None:

@@ -1,8 +1,4 @@
-"""The functions behind the router of `cargo lambda watch`, in two ways.
-
-`make dev` lets watch build, start and reload them. Each start is then a `cargo run`, and cargo does those one after the
-other. `make demo` has just built everything, so it starts the binaries itself, as Lambda would, in a tenth of the time.
-"""
+"""The functions, as processes behind the router of `cargo lambda watch`, which plays API Gateway and Lambda for them."""
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,8 +12,8 @@ from processes import Service
 from project import HOST, LOGS, ROOT
 
 PREFIX = "function-"
-# How many of one function a demo needs at once; a stream keeps one busy while it lasts.
-INSTANCES = {"runtime": 2}
+# How many of each there are: a process works on one request at a time, and a stream keeps one busy while it lasts.
+INSTANCES, INSTANCES_OF = 2, {"runtime": 4, "metering-consumer": 1, "outbox": 1, "scheduled": 1}
 LOG = LOGS / "functions.log"
 
 
@@ -38,7 +34,7 @@ def binaries(config: services.Config, env: Dict[str, str]) -> List[Service]:
             "AWS_LAMBDA_LOG_STREAM_NAME": "local",
         }
         command = [str(services.target_folder() / name)]
-        for number in range(INSTANCES.get(name, 1)):
+        for number in range(INSTANCES_OF.get(name, INSTANCES)):
             service = "%s%s-%d" % (PREFIX, name, number + 1)
             title = "the function " + name
             found.append(Service(service, title, command, {**services.clean_environment(), **env, **own}, 0, LOG, lambda: True))
@@ -54,7 +50,7 @@ def probes() -> Dict[str, str]:
     return found
 
 
-def warm(config: services.Config, running: Step, log_name: str) -> None:
+def warm(config: services.Config, running: Step) -> None:
     """Asks each function something, all at once, so that nobody's first request waits for a start."""
     client = Client(config.api, timeout=120.0)
     todo = probes()
@@ -66,6 +62,6 @@ def warm(config: services.Config, running: Step, log_name: str) -> None:
             try:
                 status = job.result().status
             except Failure as failure:
-                raise Failure("The function %s does not answer: %s" % (name, failure.message), log=LOGS / log_name) from failure
+                raise Failure("The function %s does not answer: %s" % (name, failure.message), log=LOG) from failure
             if status >= 500:
-                raise Failure("The function %s answers %d." % (name, status), log=LOGS / log_name)
+                raise Failure("The function %s answers %d." % (name, status), log=LOG)

@@ -82,6 +82,8 @@ def remembered() -> List[Known]:
         if known and alive(known):
             found.append(known)
         else:
+            if known:
+                over(known.pid, known.began)
             path.unlink(missing_ok=True)
     return found
 

@@ -21,8 +21,6 @@ PORTS = {
 }
 PROVIDER = "camarad-local"  # id of the local sign-in provider; the real ones have ids such as `google`
 CLIENT_ID, CLIENT_SECRET = "camarad", "local-secret"
-# Answers that a laptop waits for at the same time: each is a process of its own, as in the cloud.
-CONCURRENCY = "4"
 FRONTEND = "http://localhost:3000"  # where a frontend's development server usually is
 
 
@@ -130,7 +128,7 @@ def template_parameters(config: Config) -> List[str]:
 
 
 def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, str]:
-    """What template.yaml gives the functions, for those that run here. `cargo lambda watch` has one for all."""
+    """What template.yaml gives the functions, here one for all."""
     return {
         "STAGE": outputs["Stage"],
         "TABLE_NAME": outputs["TableName"],
@@ -183,14 +181,13 @@ def ai_service(config: Config) -> Service:
     return Service("ai", "the local AI provider", command, clean_environment(), port, LOGS / "ai.log", lambda: answers(config.ai))
 
 
-def api_service(config: Config, functions: Dict[str, str], reload: bool) -> Service:
-    """`cargo lambda watch`, which routes paths to functions; with `reload` it also builds and starts them."""
+def api_service(config: Config) -> Service:
+    """`cargo lambda watch` as router and Lambda API; the functions' processes are ours (see supervise.py)."""
     port = config.ports["CAMARAD_API_PORT"]
     command = [str(BIN / "cargo-lambda"), "lambda", "watch", "-A", HOST, "-P", str(port), "--color", "never"]
-    # Without it, watch answers CORS preflights by itself, and ours would be tried nowhere before the cloud.
-    command.append("--disable-cors")
-    command += ["--concurrency", CONCURRENCY] if reload else ["--only-lambda-apis", "--ignore-changes"]
-    env = {**clean_environment(), **functions}
+    # Without --disable-cors it answers CORS preflights by itself, and ours would be tried nowhere before the cloud.
+    command += ["--only-lambda-apis", "--ignore-changes", "--disable-cors"]
+    env = clean_environment()
     # only whether it listens: a path without a running function would wait for one
     return Service("api", "the API", command, env, port, LOGS / "api.log", lambda: listens(port))
 

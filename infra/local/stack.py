@@ -1,7 +1,7 @@
 """The local stack: AWS services, sign-in provider, AI provider, and the functions, all on 127.0.0.1.
 
     stack.py dev             run it in the foreground; functions reload as their code changes; Ctrl-C ends it
-    stack.py up | down       the same in the background
+    stack.py up | down       the same in the background, without reloading
     stack.py status          what runs
     stack.py run -- CMD …    start it with empty data, run a command, stop it
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,10 @@ import services
 import snapshot
 from console import Failure, paint, run_main, say, step
 from processes import Known, Service
-from project import HERE, LOCAL, LOGS, TOOLS, shown, tool_environment
+from project import HERE, HOST, LOCAL, LOGS, TOOLS, shown, tool_environment
 from secretstore import put_secret
-from watching import announce, follow
+from supervise import Supervisor
+from watching import announce
 
 PARTS = ("aws", "oidc", "ai", "api")
 PATIENCE = {"aws": 60.0}  # seconds: it writes its data when it is stopped
@@ -126,7 +128,8 @@ def stop_leftovers() -> None:
             stop(found)
 
 
-def start(config: services.Config, persistent: bool, reload: bool) -> None:
+def start(config: services.Config, persistent: bool) -> List[Service]:
+    """Everything; answers the functions' services, for who wants to restart them."""
     processes.require_ports(config.ports)
     clear_logs()
     build()
@@ -135,7 +138,7 @@ def start(config: services.Config, persistent: bool, reload: bool) -> None:
     seed(config, outputs)
     for peer in peers:
         await_ready(peer)
-    start_functions(config, services.function_environment(config, outputs), persistent, reload)
+    return start_functions(config, services.function_environment(config, outputs), persistent)
 
 
 def start_aws(config: services.Config, state: Path, persistent: bool) -> Known:
@@ -166,23 +169,24 @@ def start_aws_afresh(config: services.Config) -> Dict[str, str]:
     return outputs_of(state / "deploy")
 
 
-def start_functions(config: services.Config, env: Dict[str, str], persistent: bool, reload: bool) -> None:
+def start_functions(config: services.Config, env: Dict[str, str], persistent: bool) -> List[Service]:
+    found = functions.binaries(config, env)
     with step("Starting the functions") as running:
-        api = spawn(services.api_service(config, env, reload), persistent)
+        api = spawn(services.api_service(config), persistent)
         processes.await_ready(api.service, api.known)
-        for service in () if reload else functions.binaries(config, env):
+        for service in found:
             spawn(service, persistent)
-        functions.warm(config, running, "api.log" if reload else functions.LOG.name)
+        functions.warm(config, running)
+    return found
 
 
 @contextlib.contextmanager
-def stack(config: services.Config, persistent: bool, reload: bool = False) -> Iterator[None]:
+def stack(config: services.Config, persistent: bool) -> Iterator[List[Service]]:
     """A running stack; however the block ends, nothing of it is left."""
     with claim():
         stop_leftovers()
         try:
-            start(config, persistent, reload)
-            yield
+            yield start(config, persistent)
         finally:
             shut_down(persistent)
 
@@ -198,9 +202,13 @@ def shut_down(persistent: bool) -> None:
 
 
 def dev(config: services.Config) -> int:
-    with stack(config, persistent=True, reload=True):
+    with stack(config, persistent=True) as started, functions.LOG.open("r", encoding="utf-8", errors="replace") as log:
         announce(config)
-        follow([processes.find(name, processes.remembered()) for name in PARTS])
+        say(paint("Ctrl-C ends it. What the functions log:", "dim"))
+        log.seek(0, os.SEEK_END)
+        with contextlib.suppress(KeyboardInterrupt):  # the way it is meant to end
+            Supervisor(started, build, log).run()
+        say()
     return 0
 
 
@@ -208,7 +216,7 @@ def up(config: services.Config) -> int:
     with claim():
         stop_leftovers()
         try:
-            start(config, persistent=True, reload=True)
+            start(config, persistent=True)
         except BaseException:
             shut_down(True)
             raise
@@ -227,15 +235,18 @@ def down() -> int:
     return 0
 
 
-def status(config: services.Config) -> int:
+def status() -> int:
     found = processes.remembered()
     for service in PARTS:
         known = processes.find(service, found)
         mark = paint("running", "green") if known else paint("stopped", "dim")
         where = " on port %d, process %d, log .local/logs/%s.log" % (known.port, known.pid, service) if known else ""
         say("%-5s %s%s" % (service, mark, where))
-    healthy = bool(processes.find("api", found)) and services.answers(config.api + "/api/health")
-    say("%s %s" % (config.api, "answers" if healthy else "does not answer"))
+    api = processes.find("api", found)
+    if not api:
+        return 1
+    healthy = services.answers("http://%s:%d/api/health" % (HOST, api.port))
+    say("http://%s:%d %s" % (HOST, api.port, "answers" if healthy else "does not answer"))
     return 0 if healthy else 1
 
 
@@ -248,12 +259,12 @@ def run_command(config: services.Config, command: List[str]) -> int:
 def main() -> int:
     commands.stop_on_signals()
     arguments = sys.argv[1:]
-    if arguments == ["down"]:
-        return down()
+    if arguments in (["down"], ["status"]):
+        return down() if arguments == ["down"] else status()
     config = services.read_config()
     if arguments[:2] == ["run", "--"] and arguments[2:]:
         return run_command(config, arguments[2:])
-    verbs = {"dev": dev, "up": up, "status": status}
+    verbs = {"dev": dev, "up": up}
     if len(arguments) == 1 and arguments[0] in verbs:
         return verbs[arguments[0]](config)
     say(__doc__ or "")

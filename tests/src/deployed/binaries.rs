@@ -15,12 +15,15 @@ pub fn folder() -> PathBuf {
 /// Panics with what to do when a function's binary is missing, or older than one of its sources.
 pub fn check() {
     let functions = std::fs::read_dir(repository().join("functions")).expect("functions/");
-    let names = functions.map(|f| f.expect("a function").file_name().to_string_lossy().into_owned());
-    let trouble: Vec<_> = names.filter_map(|name| stale(&folder(), &name)).collect();
+    let mut names: Vec<_> = functions
+        .map(|f| f.expect("a function").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let found = names.iter().find_map(|name| stale(&folder(), name));
+    let why = found.unwrap_or_default();
     assert!(
-        trouble.is_empty(),
-        "{}. Run `cargo build --workspace` (`make test` does), then the tests again.",
-        trouble.join("; ")
+        why.is_empty(),
+        "{why}: run `cargo build --workspace` (`make test` does), then the tests again"
     );
 }
 
@@ -32,10 +35,12 @@ fn stale(folder: &Path, name: &str) -> Option<String> {
     };
     let noted = std::fs::read_to_string(folder.join(format!("{name}.d"))).unwrap_or_default();
     let newer = |source: &&PathBuf| changed(source).is_none_or(|at: SystemTime| at > built);
-    sources(&noted)
-        .iter()
-        .find(newer)
-        .map(|source| format!("the function {name} is older than {}", source.display()))
+    let sources = sources(&noted);
+    let source = sources.iter().find(newer)?;
+    let source = source.strip_prefix(repository()).unwrap_or(source).display();
+    Some(format!(
+        "the binary of the function {name} is older than {source}"
+    ))
 }
 
 /// The sources in a note of cargo's: `target: source source …`, where a space in a path is `\ `.

@@ -68,7 +68,7 @@ async fn a_call_that_is_stopped_before_its_first_word_costs_nothing() {
     d.t.ai().push(Behaviour::All {
         of: vec![
             Behaviour::text("Late."),
-            Behaviour::StallAfter { chunks: 0, ms: 2_800 },
+            Behaviour::StallAfter { chunks: 0, ms: 5_000 },
         ],
     });
     let silent = d.chat("k", say("Talk."));
@@ -252,7 +252,7 @@ async fn a_function_killed_before_the_first_word_costs_nothing() {
         let client = inner.ann.once("k");
         let path = inner.chat_path();
         let chat = client.post(&path, say("Talk."));
-        tokio::time::timeout(Duration::from_millis(1_500), chat)
+        tokio::time::timeout(Duration::from_millis(3_000), chat)
             .await
             .unwrap_err();
     })

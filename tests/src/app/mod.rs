@@ -211,8 +211,8 @@ async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
         (
             "ai-providers",
             serde_json::json!({
-                "openai": {"baseUrl": format!("{base}/v1"), "apiKey": "local", "firstByteMs": 3000, "gapMs": 3000},
-                "anthropic": {"baseUrl": base, "apiKey": "local", "firstByteMs": 3000, "gapMs": 3000},
+                "openai": {"baseUrl": format!("{base}/v1"), "apiKey": "local", "firstByteMs": 6000, "gapMs": 6000},
+                "anthropic": {"baseUrl": base, "apiKey": "local", "firstByteMs": 6000, "gapMs": 6000},
             }),
         ),
     ];

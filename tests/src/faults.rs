@@ -126,7 +126,9 @@ impl Faults {
     }
 
     fn delay(&self) -> Duration {
-        Duration::from_millis(self.0.dice.lock().expect("no panic holds it").below(60))
+        let more = self.0.dice.lock().expect("no panic holds it").below(150);
+        // Long enough for the call to end and its ledger to be flushed meanwhile.
+        Duration::from_millis(50 + more)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Holds of running calls: renewed, stopped, and swept when their driver died.
 
 use camarad::context::Context;
-use camarad::domain::ledger::{self, ALREADY_BILLED, Bill, CallStatus, Checkpoint, Kind, Progress, Usage};
+use camarad::domain::ledger::{
+    self, ALREADY_BILLED, Bill, CallStatus, Checkpoint, Kind, Progress, Reserve, Usage,
+};
 use camarad::error::Error;
 use camarad::ids::UserId;
 use camarad::money::Amount;
@@ -31,6 +33,11 @@ async fn a_hold_that_arrives_too_late_expires() {
     let account = bank.account(100).await;
     bank.faults.next("UpdateItem", Fault::Late);
     let answer = ledger::reserve(&bank.app, &bank.request(account, 60)).await;
+    if let Ok(Reserve::Held(held)) = &answer {
+        // The request was sent again? Then its first copy arrives when the call is long over.
+        ledger::end(&bank.app, held, Amount::ZERO).await.unwrap();
+        ledger::flush(&bank.app, account).await.unwrap();
+    }
     bank.faults.settle().await;
     if matches!(answer, Err(Error::Unavailable(_))) {
         assert_eq!(bank.balance(account).await, (100, 40), "nobody knows this hold");

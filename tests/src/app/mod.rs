@@ -54,6 +54,8 @@ pub struct Setup {
     pub ai: Option<AiPeer>,
     /// Identity providers.
     pub providers: Vec<ProviderConfig>,
+    /// Another engine's table instead of MiniStack's.
+    pub db: Option<Db>,
     /// Their client secrets: a JSON object by provider id.
     pub provider_secrets: serde_json::Value,
 }
@@ -132,7 +134,8 @@ impl TestApp {
             metering_queue_url: queue.queue_url,
         };
         let clock = Arc::new(ManualClock::ticking(SystemClock.now()));
-        let app = Builder::new(config, Db::new(dynamodb.clone(), "camarad"), clock.clone())
+        let db = setup.db.unwrap_or_else(|| Db::new(dynamodb.clone(), "camarad"));
+        let app = Builder::new(config, db, clock.clone())
             .secrets(Arc::new(SecretsManager::new(secrets)))
             .queue(Arc::new(Sqs::new(sqs.clone())))
             .web(camarad::ports::web::client().expect("an HTTP client"))

@@ -261,3 +261,41 @@ pub(super) fn change(account: UserId) -> Result<Update> {
 pub(super) fn too_much(head: &Head, delta: Cbt) -> bool {
     head.posted.checked_add(delta).is_none_or(|sum| sum > MAX_BALANCE)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::lambda::batch;
+
+    #[test]
+    fn a_name_comes_back_as_the_operation() {
+        let call = CallId::new(&ManualClock::at_unix(1_790_000_000));
+        for name in [
+            Name::Hold(call),
+            Name::End(call),
+            Name::Other("grant:x".into()),
+            Name::Other("hold:x".into()),
+        ] {
+            assert_eq!(Name::from(name.to_string().as_str()), name);
+        }
+    }
+
+    #[test]
+    fn the_sample_event_shows_a_head_as_it_is_stored() {
+        let sample = include_str!("../../../../events/dynamodb-stream-ledger-head.json");
+        let changes = batch::changes(serde_json::from_str(sample).unwrap());
+        let image = changes[0].new.clone().unwrap();
+        let head: Head = image.clone().read().unwrap();
+        head.known().unwrap();
+        assert_eq!(head.key(), image.key().unwrap());
+        assert_eq!(image.field("GSI2PK").unwrap(), Some(keys::ledger_heads(6)));
+        let (hold, end) = (&head.entries()[0], &head.entries()[1]);
+        assert_eq!((hold.entry, end.entry), (Kind::Hold, Kind::Consume));
+        assert_eq!((end.seq, end.balance), (head.seq, head.posted));
+        assert_eq!(hold.held, -end.held);
+        assert_eq!(head.held(), Cbt::ZERO);
+        assert_eq!(usize::try_from(head.jn).unwrap(), head.ops.len());
+    }
+}

@@ -29,7 +29,7 @@ test: setup ## run all tests
 	@cargo build --workspace && cargo test --workspace
 
 proof: setup ## run the long proofs too: more seeds, more parallel calls, kills
-	@cargo build --workspace && CAMARAD_PROOF=50 cargo test --workspace -- --include-ignored
+	@cargo build --workspace && CAMARAD_PROOF=50 cargo test --workspace
 
 bench: setup ## measure starts, sizes, streaming, build times (FULL=1: builds from nothing, too)
 	@$(PYTHON) benches/bench.py $(if $(FULL),--full)

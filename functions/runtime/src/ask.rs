@@ -74,7 +74,8 @@ fn ask(
 
 /// The round trip: one batch read; beside it both rate counters, the conversation's end and the claim of the key.
 async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Asked> {
-    let (who, now) = (ask.agent.own(), ask.context.now);
+    // The whole id, as the agent of a made-up one shares its last part with a real agent of another workspace.
+    let (who, now) = (ask.agent.to_string(), ask.context.now);
     let wanted = Items::keys(&ask);
     let (admitted, tail, claim, counted, providers) = tokio::join!(
         admit::<grant::AgentsUse>(parts, app, ask.agent.workspace(), &wanted),
@@ -83,7 +84,7 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
         app.limits().count(app.db(), MESSAGES, &who, now),
         providers(app),
     );
-    if admitted.is_err() {
+    if admitted.is_err() && counted.as_ref().is_ok_and(|n| *n > 0) {
         // Whoever may not talk to the agent must not use up its messages either.
         app.limits().take_back(app.db(), MESSAGES, &who, now).await;
     }
@@ -96,7 +97,7 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
     });
     let found = async {
         let (member, mut read) = admitted?;
-        let items = judge(app, &ask, &member, &mut read, counted?)?;
+        let items = judge(&ask, &member, &mut read, counted?)?;
         Ok(Found {
             workspace: member.workspace,
             items,
@@ -117,21 +118,11 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
 }
 
 /// Reads the items, and holds the count against the plan of whoever pays.
-fn judge(
-    app: &App,
-    ask: &Ask,
-    member: &Member<grant::AgentsUse>,
-    read: &mut Batch,
-    counted: u32,
-) -> Result<Items> {
+fn judge(ask: &Ask, member: &Member<grant::AgentsUse>, read: &mut Batch, counted: u32) -> Result<Items> {
     let items = Items::read(read, ask)?;
     if let Some(max) = runtime::messages_per_hour(&member.workspace, items.account.as_ref())? {
-        app.limits().judge(
-            Limit { max, ..MESSAGES },
-            &ask.agent.own(),
-            counted,
-            ask.context.now,
-        )?;
+        let limit = Limit { max, ..MESSAGES };
+        limit.judge(counted, ask.context.now)?;
     }
     Ok(items)
 }

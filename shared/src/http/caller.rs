@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::limit;
 use crate::app::App;
-use crate::context::{Actor, Context};
+use crate::context::Context;
 use crate::domain::auth::sessions::Session;
 use crate::domain::auth::tokens::Claims;
 use crate::domain::users::User;
@@ -200,14 +200,6 @@ impl FromRequestParts<App> for Operator {
             return Err(Error::StepUpRequired);
         }
         Ok(Self(caller))
-    }
-}
-
-/// The actor of a context that is known to be signed in.
-pub fn user_of(context: &Context) -> Option<UserId> {
-    match &context.actor {
-        Actor::User { id, .. } => Some(*id),
-        _ => None,
     }
 }
 

@@ -50,19 +50,25 @@ impl Limits {
     /// `RateLimited` beyond the limit. A table that does not answer lets the request through: the limit protects
     /// capacity, and the request itself will meet the same table.
     pub async fn hit(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) -> Result<()> {
+        let name = format!("{}#{who}", limit.class);
+        if self.is_blocked(&name, now) {
+            return Err(refusal(limit, now));
+        }
         let counted = self.count(db, limit, who, now).await?;
-        self.judge(limit, who, counted, now)
+        let judged = limit.judge(counted, now);
+        if judged.is_err() {
+            self.block(name, window(limit, now).1, now);
+        }
+        judged
     }
 
     /// Counts one request without judging it, for a limit whose maximum is only known once other reads are back: answers
-    /// how many there are in the window. `limit.max` is not asked.
+    /// how many there are in the window, or zero when the table did not count. `limit.max` is not asked, and nobody is
+    /// remembered as blocked, as one window may be held against several maxima.
     ///
     /// # Errors
     /// `Internal` when the counter is none.
     pub async fn count(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) -> Result<u32> {
-        if self.is_blocked(&name(limit, who), now) {
-            return Ok(u32::MAX);
-        }
         let (window, ends) = window(limit, now);
         let update = Update::of(keys::rate(limit.class, who, window))
             .add("n", 1)?
@@ -90,23 +96,6 @@ impl Limits {
         }
     }
 
-    /// Judges what was counted.
-    ///
-    /// # Errors
-    /// `RateLimited` beyond the limit.
-    pub fn judge(&self, limit: Limit, who: &str, counted: u32, now: Timestamp) -> Result<()> {
-        if counted <= limit.max {
-            return Ok(());
-        }
-        let (_, ends) = window(limit, now);
-        self.block(name(limit, who), ends, now);
-        Err(Error::RateLimited {
-            retry_after: Duration::from_secs(u64::try_from(ends - now.as_second()).unwrap_or(1)),
-            limit: limit.max,
-            window_s: limit.window_s,
-        })
-    }
-
     fn is_blocked(&self, name: &str, now: Timestamp) -> bool {
         let blocked = self
             .blocked
@@ -125,8 +114,27 @@ impl Limits {
     }
 }
 
-fn name(limit: Limit, who: &str) -> String {
-    format!("{}#{who}", limit.class)
+impl Limit {
+    /// Judges what was counted.
+    ///
+    /// # Errors
+    /// `RateLimited` beyond the limit.
+    pub fn judge(self, counted: u32, now: Timestamp) -> Result<()> {
+        if counted <= self.max {
+            Ok(())
+        } else {
+            Err(refusal(self, now))
+        }
+    }
+}
+
+fn refusal(limit: Limit, now: Timestamp) -> Error {
+    let (_, ends) = window(limit, now);
+    Error::RateLimited {
+        retry_after: Duration::from_secs(u64::try_from(ends - now.as_second()).unwrap_or(1)),
+        limit: limit.max,
+        window_s: limit.window_s,
+    }
 }
 
 /// The window's number and its end, Unix seconds.

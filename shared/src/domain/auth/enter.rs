@@ -8,7 +8,7 @@ use super::refresh::RefreshToken;
 use super::sessions::Session;
 use crate::app::App;
 use crate::context::Context;
-use crate::domain::ledger;
+use crate::domain::ledger::{self, TRIAL_STARTED, TrialStarted};
 use crate::domain::name::Name;
 use crate::domain::plans::{Plan, TRIAL_DAYS};
 use crate::domain::users::fields::{AvatarUrl, Locale, Timezone};
@@ -127,7 +127,11 @@ async fn sign_up(
     let (session, refresh) = Session::start(user.id, provider, cause, app.clock())?;
     let cause = cause.signed_in(user.id, session.id);
     let scope = Scope::Account(user.id);
-    let trial = json!({ "userId": user.id, "plan": plan, "trialEndsAt": account.trial_ends_at });
+    let trial = serde_json::to_value(TrialStarted {
+        user_id: user.id,
+        plan,
+    })
+    .map_err(Error::internal)?;
     app.tx(&cause)
         .create_or(&identity, raced)?
         .create_or(&held, raced)?
@@ -152,7 +156,7 @@ async fn sign_up(
             session.id,
             json!({ "provider": provider }),
         )?
-        .event("com.camarad.trial.started", trial)?
+        .event(TRIAL_STARTED, trial)?
         .run()
         .await?;
     // The event repeats this, so that a trial whose cbT come a moment later is no failed sign-in.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::catalogue::{self, Model};
-use super::claim::{Claim, Seen, Taken, in_progress};
+use super::claim::{Claim, Seen, Taken, in_progress, lost};
 use super::driver::{self, Plan, Running};
 use super::history::{Conversation, Turn, title};
 use super::meter::Meter;
@@ -159,6 +159,7 @@ pub async fn begin(app: &App, ask: Ask, found: Found) -> Result<Begun> {
                     .map(Begun::Replayed);
             }
             Seen::Running => return Err(in_progress()),
+            Seen::Lost => return Err(lost()),
             Seen::Abandoned => claim.take_over(app, ask.call, ask.conversation).await?,
         },
     };

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::domain::ledger::{Bill, CallStatus, Hold};
 use crate::error::{Error, Result};
 use crate::ids::{CallId, ConversationId, UserId};
+use crate::money::Amount;
 use crate::store::keys::{self, Key};
 use crate::store::record::ONCE_LIFE;
 use crate::store::tx::OnceKey;
@@ -62,6 +63,8 @@ pub(super) enum Seen {
     Answered(Box<(Bill, Turn)>),
     /// It runs, or its sweeper has not come yet.
     Running,
+    /// It was charged, and its answer is lost.
+    Lost,
     /// It left no answer and will not: it failed without a charge, or its function died.
     Abandoned,
 }
@@ -133,6 +136,7 @@ impl Claim {
         let held = read.read::<Hold>(&hold)?.is_some();
         Ok(match (bill, turn) {
             (Some(bill), Some(turn)) => Seen::Answered(Box::new((bill, turn))),
+            (Some(bill), None) if bill.charge > Amount::ZERO => Seen::Lost,
             (Some(bill), None) if matches!(bill.status, CallStatus::Failed | CallStatus::Expired) => {
                 Seen::Abandoned
             }
@@ -176,6 +180,16 @@ impl Claim {
         if let Err(error) = released.await {
             tracing::warn!(error = %error, call.id = %self.call, "a claimed key could not be released");
         }
+    }
+}
+
+/// What a request hears whose call was charged while its answer was lost: the function that ran it died. To begin another
+/// call under the same key would charge it twice.
+pub(super) fn lost() -> Error {
+    Error::Conflict {
+        code: "call_lost",
+        detail: "the call broke off when its function died, and what it had produced was charged: ask again with a new key"
+            .into(),
     }
 }
 

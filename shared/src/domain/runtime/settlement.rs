@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::catalogue::PRICE_VERSION;
+use super::claim::lost;
 use super::driver::{Ending, Plan};
 use super::history::{Details, Turn, count_turn};
 use super::meter::Produced;
@@ -53,6 +54,9 @@ pub(super) async fn settle(app: &App, plan: &Plan, ending: &Ending) -> Result<Se
         .map_err(unsettled)?;
     log(plan, ending, &bill, &ended);
     let Some(turn) = turn else {
+        if ended.end.charge > Amount::ZERO {
+            return Err(lost());
+        }
         plan.claim.release(app).await;
         return Err(failure(ending));
     };
@@ -163,12 +167,35 @@ async fn commit(app: &App, plan: &Plan, bill: &Bill, turn: Option<&Turn>) -> Res
     }
     match tx.commit(Reply::no_content()).await {
         Ok(_) => Ok(bill.clone()),
-        Err(Error::Conflict { code, .. }) if code == ALREADY_BILLED => decided(app, bill.call)
-            .await?
-            .ok_or_else(|| Error::internal("a bill that is there and is not")),
+        Err(Error::Conflict { code, .. }) if code == ALREADY_BILLED => {
+            if let Some(turn) = turn {
+                keep(app, plan, turn, bill.at).await?;
+            }
+            decided(app, bill.call)
+                .await?
+                .ok_or_else(|| Error::internal("a bill that is there and is not"))
+        }
         Err(error) => Err(error),
     }
 }
+
+/// Stores the turn of a call that was billed by somebody else, unless it is there already: what is paid for is kept.
+async fn keep(app: &App, plan: &Plan, turn: &Turn, at: Timestamp) -> Result<()> {
+    let there = || Error::Conflict {
+        code: TURN_KEPT,
+        detail: "the turn is stored".into(),
+    };
+    let tx = app.tx(&plan.context).create_or(turn, there)?;
+    let counted = tx.update(count_turn(&plan.conversation, at)?, || {
+        Error::internal("an update without a condition was refused")
+    });
+    match counted.run().await {
+        Err(Error::Conflict { code: TURN_KEPT, .. }) => Ok(()),
+        kept => kept,
+    }
+}
+
+const TURN_KEPT: &str = "turn_kept";
 
 /// Repeats what the table could not answer.
 async fn persist<T, F: Future<Output = Result<T>>>(work: impl Fn() -> F) -> Result<T> {

@@ -129,13 +129,16 @@ async fn calls(l: &mut Ledger, ann: &Client, agent: &str) {
     let path = format!("/api/agents/{agent}");
     let first = ann
         .once("c1")
-        .post(&format!("{path}/chat"), json!({"message": "Where do we stand?"}))
+        .post(
+            &format!("{path}/chat"),
+            json!({"message": "Where do we stand?", "maxTokens": 24}),
+        )
         .await;
     l.row("POST /api/agents/{id}/chat", "new conversation", &first);
     let body = first.json(200);
     let conversation = body["conversationId"].as_str().unwrap().to_owned();
     let call = body["callId"].as_str().unwrap().to_owned();
-    let next = json!({"message": "And then?", "conversationId": conversation});
+    let next = json!({"message": "And then?", "conversationId": conversation, "maxTokens": 24});
     l.row(
         "POST /api/agents/{id}/chat",
         "its second turn",

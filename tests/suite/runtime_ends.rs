@@ -235,10 +235,15 @@ async fn the_hold_of_a_killed_function_expires_and_what_was_checkpointed_is_char
     assert!(cost > Cbt::ZERO && cost <= cbt(&receipt["held"]), "{receipt}");
     d.assert_spent(cost).await;
 
+    let asked = d.t.ai().requests().len();
+    let again = d.ann.once("k").post(&d.stream_path(), say("Talk.")).await;
+    again.assert_problem(409, "call_lost");
+    assert_eq!(d.t.ai().requests().len(), asked, "one key, one charge");
+    d.assert_spent(cost).await;
+
     d.t.ai().push(Behaviour::text("Again."));
-    let again = d.stream("k", say("Talk.")).await;
-    assert_eq!(text(&again), "Again.", "the key is taken over by a new call");
-    assert_ne!(again[0].data["callId"], start.data["callId"]);
+    let again = d.stream("another", say("Talk.")).await;
+    assert_eq!(text(&again), "Again.");
     let second = cbt(&again.last().unwrap().data["receipt"]["cost"]);
     d.assert_spent(cost.checked_add(second).unwrap()).await;
 }

@@ -194,3 +194,25 @@ async fn an_agencys_owner_pays_for_its_members() {
         .unwrap();
     assert_eq!(entries.items[0].user_id, bob.user, "the entry says for whom");
 }
+
+#[tokio::test]
+async fn a_made_up_agent_id_uses_up_no_messages_of_the_agent_it_resembles() {
+    let d = Desk::open().await;
+    let mallory = d.t.sign_up("mallory@example.com", Plan::Business).await;
+    let theirs = workspace(&mallory).await;
+    let (_, own) = d.agent.split_at("agt_".len() + 26);
+    let path = format!("/api/agents/agt_{}{own}/chat", theirs.trim_start_matches("ws_"));
+    for n in 0..3 {
+        let refused = mallory.once(&n.to_string()).post(&path, say("Go.")).await;
+        refused.assert_problem(404, "not_found");
+    }
+    d.chat("k", say("Go.")).await.json(200);
+    let window = d.t.app.clock().now().as_second().div_euclid(3_600);
+    let counter =
+        d.t.app
+            .db()
+            .get_doc(&keys::rate("agent", &d.agent, window))
+            .await
+            .unwrap();
+    assert_eq!(counter.unwrap().field::<u32>("n").unwrap(), Some(1));
+}

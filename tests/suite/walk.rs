@@ -179,7 +179,8 @@ async fn each_role_may_what_the_list_says_and_no_more() {
             let before = t.snapshot().await;
             let answer = call(&client, &route, &fill(&t, &route, &h.workspace, &h.agent)).await;
             if role.may(permission) {
-                let made_up = route.path.contains("Id}"); // a call or conversation that there is not
+                // A call or conversation that there is not; an agent that the owner, who comes first, has deleted.
+                let made_up = route.path.contains("Id}") || (route.method == "DELETE" && role != Role::Owner);
                 let refused = [401, 403].contains(&answer.status) || answer.status >= 500;
                 assert!(
                     !refused && (made_up || answer.status != 404),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -96,7 +97,7 @@ class Step:
         turn = 0
         while not self._over.wait(0.1):
             turn += 1
-            width = max(20, os.get_terminal_size().columns - 3)
+            width = max(20, shutil.get_terminal_size().columns - 3)
             line = paint(SPINNER[turn % len(SPINNER)], "cyan") + " " + self._text()[:width]
             sys.stdout.write("\r\x1b[2K" + line)
             sys.stdout.flush()

@@ -21,7 +21,7 @@ import streams  # noqa: E402
 from console import Failure, run_main, say, step  # noqa: E402
 from figures import markdown  # noqa: E402
 from project import tool_environment  # noqa: E402
-from stage import Stage, stage  # noqa: E402
+from stage import AI_DELAY_MS, Stage, stage  # noqa: E402
 
 PARTS = ("start", "stream", "build")
 NOTES = """
@@ -34,7 +34,13 @@ deflate level 9.
 Streaming: %(calls)d calls in sequence, each followed by the same request to the AI peer directly and by one GetItem, all
 timed by one process. "First word" is the first delta with text. The recorded run sends the function's AWS requests
 through a stopover that notes how long each was waited for, and that itself costs about a millisecond a request. The AI
-peer answers without delay. The peers are dev builds.
+peer waits %(delay)d ms between two deltas. The peers are dev builds.
+"""
+
+
+DEV = """
+**Taken from unoptimized dev builds**: they show that the benches work and how the parts relate. Sizes, times and memory of
+what is deployed are a fraction of these; `make bench` writes them after a release build.
 """
 
 
@@ -42,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=["release", "dev"], default="release", help="dev: without a release build")
     parser.add_argument("--bin-dir", type=Path, help="where the functions are, built already")
+    parser.add_argument("--no-build", action="store_true", help="take functions and peers as they have been built")
     parser.add_argument("--only", choices=PARTS, action="append", help="a part of it (can be repeated)")
     parser.add_argument("--starts", type=int, default=20, help="starts of each function")
     parser.add_argument("--calls", type=int, default=200, help="streamed calls")
@@ -56,15 +63,18 @@ def arguments() -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> Path:
     """The peers always; the functions unless they are there already."""
+    usual = builds.target() / ("release" if args.profile == "release" else "debug")
     wanted = [["cargo", "build", "-p", "camarad-tests", "--bins"]]
     if not args.bin_dir:
         wanted.append(builds.RELEASE if args.profile == "release" else builds.DEV)
+    if args.no_build:
+        return args.bin_dir or usual
     with step("Building") as running:
         env = {**tool_environment(), **commands.CARGO_PROGRESS}
         for command in wanted:
             on_line = commands.cargo_progress(running.note)
             commands.run(command, builds.LOG, "The build failed", env=env, on_line=on_line)
-    return args.bin_dir or builds.target() / ("release" if args.profile == "release" else "debug")
+    return args.bin_dir or usual
 
 
 def measure(ready: Stage, args: argparse.Namespace, problems: List[str]) -> List[str]:
@@ -94,11 +104,12 @@ def main() -> int:
     if "build" in args.only:
         with step("Build times") as running:
             lines += markdown(builds.COLUMNS, builds.run(args.full, running)) + [""]
-    notes = NOTES % {"starts": args.starts, "warm": starts.WARM, "calls": args.calls}
+    notes = NOTES % {"starts": args.starts, "warm": starts.WARM, "calls": args.calls, "delay": AI_DELAY_MS}
     head = ["# Figures", "", "Written by `make bench`.", "", *machine.lines(args.profile)]
     head += ["- load average %s before, %s after: what else ran takes part in the figures" % (load, machine.load()), ""]
     said = ["Not measured:", "", *("- " + text for text in problems), ""] if problems else []
-    result = "\n".join(head + lines + said) + notes
+    warning = DEV.split("\n")[1:] if args.profile == "dev" else []
+    result = "\n".join(head + warning + lines + said) + notes
     say()
     say(result)
     if args.out:

@@ -19,6 +19,9 @@ from project import HOST, LOCAL, LOGS, ROOT
 
 STATE = LOCAL / "bench"
 MEMORY_MB = {"runtime": 512}  # as in template.yaml; the others have 256
+# Between two deltas of the AI provider: ten times faster than a real one, and slow enough for the first word to be on its
+# way before the settlement begins.
+AI_DELAY_MS = 2
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=0"
 
 
@@ -97,7 +100,7 @@ def stage(binaries: Path) -> Iterator[Stage]:
         chosen = config()
         try:
             ai = services.ai_service(chosen)
-            ai = ai._replace(command=ai.command + ["--delay-ms", "0"])
+            ai = ai._replace(command=ai.command + ["--delay-ms", str(AI_DELAY_MS)])
             peers = [stack.spawn(service, False) for service in (services.oidc_service(chosen), ai)]
             stack.start_aws(chosen, STATE, False)
             outputs = stack.deploy(chosen, STATE / "deploy")

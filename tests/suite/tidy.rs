@@ -117,7 +117,7 @@ fn keys_are_made_in_one_file() {
         &files,
         &["Key::raw("],
         &["shared/src/store"],
-        "keys are made in store/keys.rs",
+        "keys are made in store/keys",
     );
     let prefixes = [
         "\"USER#",
@@ -135,14 +135,14 @@ fn keys_are_made_in_one_file() {
     forbid(
         &files,
         &prefixes,
-        &["shared/src/store/keys.rs"],
-        "key prefixes are known to store/keys.rs alone",
+        &["shared/src/store/keys/"],
+        "key prefixes are known to store/keys alone",
     );
     forbid(
         &rust_files("functions"),
         &prefixes,
         &[],
-        "key prefixes are known to store/keys.rs alone",
+        "key prefixes are known to store/keys alone",
     );
 }
 

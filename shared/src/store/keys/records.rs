@@ -1,0 +1,64 @@
+//! What every write leaves: idempotency, audit, outbox, rate counters.
+
+use jiff::Timestamp;
+
+use super::{Key, List, digest, shard, sortable};
+use crate::ids::{AuditId, EventId, UserId};
+
+/// The idempotency record of a caller's key.
+pub fn once(user: UserId, key: &str) -> Key {
+    Key::raw(format!("ONCE#{user}#{}", digest(key)), "ONCE")
+}
+
+/// An audit record; `scope` is a workspace's, a user's or the platform's chain.
+pub fn audit(scope: &str, at: Timestamp, id: AuditId) -> Key {
+    Key::raw(format!("AUDIT#{scope}"), format!("{}#{id}", sortable(at)))
+}
+
+/// All audit records of a scope, oldest first.
+pub fn audits(scope: &str) -> List {
+    List {
+        pk: format!("AUDIT#{scope}"),
+        prefix: "",
+    }
+}
+
+/// A domain event that waits for its publisher.
+pub fn outbox(event: EventId) -> Key {
+    Key::raw(outbox_pk(shard(event.as_bytes())), event.to_string())
+}
+
+fn outbox_pk(shard: u8) -> String {
+    format!("OUTBOX#{shard:02}")
+}
+
+/// One shard of the outbox, oldest first.
+pub fn outbox_shard(shard: u8) -> List {
+    List {
+        pk: outbox_pk(shard),
+        prefix: "evt_",
+    }
+}
+
+/// A rate limit's counter for one window.
+pub fn rate(class: &str, who: &str, window: i64) -> Key {
+    Key::raw(format!("RATE#{class}#{who}#{window}"), "RATE")
+}
+
+/// An item that never exists: reading it shows that the table answers.
+pub fn health() -> Key {
+    Key::raw("HEALTH", "HEALTH")
+}
+
+/// The account whose ledger head this is, if it is one.
+pub fn account_of_head(key: &Key) -> Option<UserId> {
+    if key.sk != "HEAD" {
+        return None;
+    }
+    key.pk.strip_prefix("LEDGER#")?.parse().ok()
+}
+
+/// Whether this is an outbox record.
+pub fn is_outbox(key: &Key) -> bool {
+    key.pk.starts_with("OUTBOX#")
+}

@@ -63,7 +63,7 @@ async fn stop_ends_a_call_and_the_bill_is_what_was_produced() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_stopped_before_its_first_word_costs_nothing() {
+async fn a_call_that_is_stopped_before_its_first_word_costs_its_prompt() {
     let d = Desk::open().await;
     d.t.ai().push(Behaviour::All {
         of: vec![
@@ -88,7 +88,14 @@ async fn a_call_that_is_stopped_before_its_first_word_costs_nothing() {
         (stopped["status"].as_str(), stopped["answer"].as_str()),
         (Some("stopped"), Some(""))
     );
-    d.assert_spent(Cbt::ZERO).await;
+    let receipt = &stopped["receipt"];
+    assert_eq!(
+        (receipt["outputTokens"].as_u64(), receipt["estimated"].as_bool()),
+        (Some(0), Some(true)),
+        "the provider took the prompt and said nothing"
+    );
+    assert!(receipt["inputTokens"].as_u64().unwrap() > 0 && cbt(&receipt["cost"]) > Cbt::ZERO);
+    d.assert_spent(cbt(&receipt["cost"])).await;
     assert_eq!(d.chat("k", say("Talk.")).await.body, answer.body);
     let go_on = json!({"message": "Go on.", "conversationId": stopped["conversationId"]});
     let next = d.chat("next", go_on).await.json(200);
@@ -268,4 +275,55 @@ async fn a_function_killed_before_the_first_word_costs_nothing() {
     d.assert_spent(Cbt::ZERO).await;
     assert_eq!(d.kinds().await, [Kind::Grant, Kind::Hold, Kind::Expire]);
     d.chat("k", say("Talk.")).await.json(200);
+}
+
+/// A call whose agent goes, by itself or with its workspace, while the answer comes.
+async fn gone_meanwhile(d: &Desk, path: &str) {
+    d.t.ai().push(slowly(20));
+    let (_, mut events) = d.listen(&d.ann.once("k"), say("Talk.")).await;
+    let call = events.next().await.unwrap().data["callId"].clone();
+    events.next().await.unwrap();
+    d.ann.delete(path).await.assert_empty(204);
+    let (agent, workspace) = (d.agent.parse().unwrap(), d.workspace.parse().unwrap());
+    camarad::domain::agents::delete::purge(&d.t.app, agent)
+        .await
+        .unwrap();
+    camarad::domain::workspaces::delete::purge(&d.t.app, workspace)
+        .await
+        .unwrap();
+
+    let heard: Vec<_> = events.collect().await;
+    let done = heard.last().unwrap();
+    assert_eq!(
+        (done.name.as_str(), done.data["receipt"]["status"].as_str()),
+        ("done", Some("completed"))
+    );
+    d.assert_spent(cbt(&done.data["receipt"]["cost"])).await;
+    let left = d.t.snapshot().await;
+    let kept = |kind: &str| {
+        left.iter()
+            .filter(|i| i.contains(&format!("S(\"{kind}\")")))
+            .count()
+    };
+    assert_eq!(
+        (kept("turn"), kept("conversation")),
+        (0, 0),
+        "nothing is left of what was said: {left:#?}"
+    );
+    assert!(
+        left.iter().any(|i| i.contains(call.as_str().unwrap())),
+        "what was paid for has its bill"
+    );
+}
+
+#[tokio::test]
+async fn a_call_whose_agent_is_deleted_meanwhile_is_charged_and_leaves_no_conversation() {
+    let d = Desk::open().await;
+    gone_meanwhile(&d, &format!("/api/agents/{}", d.agent)).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_workspace_is_deleted_meanwhile_is_charged_and_leaves_no_conversation() {
+    let d = Desk::open().await;
+    gone_meanwhile(&d, &format!("/api/workspaces/{}", d.workspace)).await;
 }

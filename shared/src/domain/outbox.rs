@@ -3,7 +3,6 @@
 
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::agents::delete as agents;
@@ -13,7 +12,7 @@ use super::workspaces::delete as workspaces;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::ids::{AgentId, EventId, WorkspaceId};
+use crate::ids::EventId;
 use crate::ports::queue::MAX_BATCH;
 use crate::store::record::OutboxRecord;
 use crate::store::{Cond, Entity, Page, PageRequest, keys};
@@ -88,26 +87,16 @@ async fn carried_out<'a>(app: &App, record: &'a OutboxRecord) -> Published<'a> {
     (record, carry_out(app, record).await)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WorkspaceDeleted {
-    workspace_id: WorkspaceId,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AgentDeleted {
-    agent_id: AgentId,
-}
-
 /// Does what the event asks of us; repeating it does no harm.
 async fn carry_out(app: &App, record: &OutboxRecord) -> Result<()> {
     if ledger::on_event(app, record).await? {
         return Ok(());
     }
     match record.event_type.as_str() {
-        workspaces::DELETED => workspaces::purge(app, data::<WorkspaceDeleted>(record)?.workspace_id).await,
-        agents::DELETED => agents::purge(app, data::<AgentDeleted>(record)?.agent_id).await,
+        workspaces::DELETED => {
+            workspaces::purge(app, data::<workspaces::Deleted>(record)?.workspace_id).await
+        }
+        agents::DELETED => agents::purge(app, data::<agents::Deleted>(record)?.agent_id).await,
         unknown => Err(Error::internal(format!(
             "nobody publishes events of the type {unknown}"
         ))),

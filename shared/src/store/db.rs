@@ -281,32 +281,37 @@ impl Db {
     /// Removes an item if `cond` holds for it, and answers what was there; `None` if it does not hold.
     pub async fn take(&self, key: &Key, cond: &Cond) -> Result<Option<Doc>> {
         let rendered = Rendered::of_cond(Some(cond));
-        let _call = cost::begin();
-        let sent = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(attributes(key)?))
-            .set_condition_expression(rendered.condition.clone())
-            .set_expression_attribute_names(rendered.names())
-            .set_expression_attribute_values(rendered.values())
-            .return_values(ReturnValue::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match sent {
-            Ok(out) => {
-                count_write(out.consumed_capacity.as_slice());
-                Ok(out.attributes.map(Doc))
+        let mut n = 0;
+        loop {
+            let _call = cost::begin();
+            let sent = self
+                .client
+                .delete_item()
+                .table_name(&self.table)
+                .set_key(Some(attributes(key)?))
+                .set_condition_expression(rendered.condition.clone())
+                .set_expression_attribute_names(rendered.names())
+                .set_expression_attribute_values(rendered.values())
+                .return_values(ReturnValue::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await;
+            match sent {
+                Ok(out) => {
+                    count_write(out.consumed_capacity.as_slice());
+                    return Ok(out.attributes.map(Doc));
+                }
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+                {
+                    return Ok(None);
+                }
+                Err(error) if try_again(&error) && n < TRIES => back_off(n).await,
+                Err(error) => return Err(failed(error)),
             }
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(failed(error)),
+            n += 1;
         }
     }
 }

@@ -5,6 +5,7 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{self, ReturnConsumedCapacity, TransactWriteItem};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::cost;
@@ -174,25 +175,24 @@ impl<'a> Tx<'a> {
     }
 
     /// Publishes a domain event once the transaction has committed.
-    pub fn event(self, event_type: &str, data: Value) -> Result<Self> {
-        let record = OutboxRecord {
-            id: EventId::new(self.clock),
-            event_type: event_type.into(),
-            at: self.cause.now,
-            data,
-        };
+    pub fn event(self, event_type: &str, data: impl Serialize) -> Result<Self> {
+        let record = self.happened(EventId::new(self.clock), event_type, data)?;
         self.create(&record)
     }
 
     /// The same under an id that the caller derived, so that a repeated commit publishes no second event.
-    pub fn event_as(self, id: EventId, event_type: &str, data: Value) -> Result<Self> {
-        let record = OutboxRecord {
+    pub fn event_as(self, id: EventId, event_type: &str, data: impl Serialize) -> Result<Self> {
+        let record = self.happened(id, event_type, data)?;
+        self.put(&record)
+    }
+
+    fn happened(&self, id: EventId, event_type: &str, data: impl Serialize) -> Result<OutboxRecord> {
+        Ok(OutboxRecord {
             id,
             event_type: event_type.into(),
             at: self.cause.now,
-            data,
-        };
-        self.put(&record)
+            data: serde_json::to_value(data).map_err(Error::internal)?,
+        })
     }
 
     /// Commits under the caller's Idempotency-Key, if there is one.

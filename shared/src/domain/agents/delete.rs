@@ -1,5 +1,6 @@
 //! Deleting an agent: the row at once, its conversations by a job.
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Agent, DeletedAgent};
@@ -12,10 +13,18 @@ use crate::ids::{AgentId, ConversationId, UserId, WorkspaceId};
 use crate::reply::Reply;
 use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Db, Entity, Key, PageRequest, Update, keys};
+use crate::store::{Cond, Db, Entity, PageRequest, Update, keys};
 
-/// The event that makes the outbox call `purge`. Its data: `{"agentId": …}`.
+/// The event that makes the outbox call `purge`; its data is `Deleted`.
 pub const DELETED: &str = "com.camarad.agent.deleted";
+
+/// What the event says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The agent that was deleted.
+    pub agent_id: AgentId,
+}
 
 /// Deletes an agent and frees its place in the limits, in one commit that no second deletion can repeat.
 ///
@@ -47,7 +56,7 @@ pub async fn delete(
                 current.id,
                 json!({"presetId": current.preset_id, "name": current.name}),
             )?
-            .event(DELETED, json!({"agentId": current.id}))?
+            .event(DELETED, Deleted { agent_id: current.id })?
             .once(once)
             .commit(Reply::no_content())
             .await
@@ -62,13 +71,12 @@ pub async fn delete(
 /// Those of the table.
 pub async fn purge(app: &App, id: AgentId) -> Result<()> {
     match app.db().get::<DeletedAgent>(&keys::deleted_agent(id)).await? {
-        Some(gone) => purge_one(app.db(), id, &gone.key()).await,
+        Some(gone) => purge_one(app.db(), &gone).await,
         None => Ok(()),
     }
 }
 
-/// Removes every agent of a deleted workspace, with its conversations; agents first lose these, so that a run that is
-/// ended leaves none behind.
+/// Removes every agent of a deleted workspace, with its conversations.
 pub(crate) async fn purge_all(db: &Db, workspace: WorkspaceId) -> Result<()> {
     let first = PageRequest::default();
     loop {
@@ -76,25 +84,28 @@ pub(crate) async fn purge_all(db: &Db, workspace: WorkspaceId) -> Result<()> {
             .list::<Agent>(&keys::agents(workspace), &first, false)
             .await?
             .items;
+        for agent in &agents {
+            // The row goes before the conversations, so that a call that still runs adds none; what is left says what
+            // remains to be done.
+            db.put(&DeletedAgent { id: agent.id }, None).await?;
+            db.take(&agent.key(), &Cond::item_exists()).await?;
+        }
         let gone = db
             .list::<DeletedAgent>(&keys::deleted_agents(workspace), &first, false)
             .await?
             .items;
+        for agent in &gone {
+            purge_one(db, agent).await?;
+        }
         if agents.is_empty() && gone.is_empty() {
             return Ok(());
-        }
-        for agent in &agents {
-            purge_one(db, agent.id, &agent.key()).await?;
-        }
-        for agent in &gone {
-            purge_one(db, agent.id, &agent.key()).await?;
         }
     }
 }
 
-async fn purge_one(db: &Db, agent: AgentId, row: &Key) -> Result<()> {
-    purge_conversations(db, agent).await?;
-    db.take(row, &Cond::item_exists()).await?;
+async fn purge_one(db: &Db, gone: &DeletedAgent) -> Result<()> {
+    purge_conversations(db, gone.id).await?;
+    db.take(&gone.key(), &Cond::item_exists()).await?;
     Ok(())
 }
 

@@ -127,11 +127,10 @@ async fn sign_up(
     let (session, refresh) = Session::start(user.id, provider, cause, app.clock())?;
     let cause = cause.signed_in(user.id, session.id);
     let scope = Scope::Account(user.id);
-    let trial = serde_json::to_value(TrialStarted {
+    let started = TrialStarted {
         user_id: user.id,
         plan,
-    })
-    .map_err(Error::internal)?;
+    };
     app.tx(&cause)
         .create_or(&identity, raced)?
         .create_or(&held, raced)?
@@ -156,7 +155,7 @@ async fn sign_up(
             session.id,
             json!({ "provider": provider }),
         )?
-        .event(TRIAL_STARTED, trial)?
+        .event(TRIAL_STARTED, started)?
         .run()
         .await?;
     // The event repeats this, so that a trial whose cbT come a moment later is no failed sign-in.

@@ -153,8 +153,11 @@ pub const ALREADY_BILLED: &str = "already_billed";
 /// # Errors
 /// `Internal` when the bill cannot be stored.
 pub fn bill_tx<'a>(tx: Tx<'a>, bill: &Bill) -> Result<Tx<'a>> {
-    let data = serde_json::to_value(UsageRecorded::from(bill)).map_err(Error::internal)?;
-    decision(tx, bill)?.event_as(usage_event_id(bill.call), USAGE_RECORDED, data)
+    decision(tx, bill)?.event_as(
+        usage_event_id(bill.call),
+        USAGE_RECORDED,
+        UsageRecorded::from(bill),
+    )
 }
 
 /// The same without an event, for a call that never went upstream.

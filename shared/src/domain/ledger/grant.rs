@@ -228,8 +228,8 @@ pub async fn order(
     let ordered = app
         .tx(cause)
         .check(keys::account(order.user), Cond::item_exists(), known)
-        .audit(Action::LedgerGranted, Scope::Platform, order.user, data.clone())?
-        .event(GRANT_REQUESTED, data)?
+        .audit(Action::LedgerGranted, Scope::Platform, order.user, data)?
+        .event(GRANT_REQUESTED, &view)?
         .once(Some(once))
         .commit(Reply::created(&view)?)
         .await?;

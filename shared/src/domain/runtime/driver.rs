@@ -145,6 +145,7 @@ async fn pump(app: &App, plan: &Plan, outlet: &mut Outlet) -> Ending {
         Ok(events) => events,
         Err(refusal) => return Ending::Refused(refusal),
     };
+    plan.meter.accept();
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Text(text)) => {

@@ -28,6 +28,8 @@ pub struct Produced {
     pub usage: Usage,
     /// From the call's start to the first text.
     pub first_byte_ms: Option<u64>,
+    /// Whether the provider took the call: from then on it works on the prompt, and charges us for that.
+    pub accepted: bool,
 }
 
 /// Tokens to be billed, and whether they are an estimate.
@@ -44,7 +46,8 @@ impl Produced {
     /// the hold was made, the answer as its bytes divided by four.
     pub fn billable(&self, prompt_estimate: u64) -> Billable {
         let said = self.usage;
-        if self.text.is_empty() && said.input.is_none() && said.output.is_none() {
+        let silent = self.text.is_empty() && said.input.is_none() && said.output.is_none();
+        if silent && !self.accepted {
             return Billable {
                 tokens: Tokens::default(),
                 estimated: true,
@@ -77,6 +80,11 @@ impl Meter {
 
     fn lock(&self) -> MutexGuard<'_, Produced> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The provider took the call.
+    pub fn accept(&self) {
+        self.lock().accepted = true;
     }
 
     /// Adds text; false when the answer is full, and then only what fits was added.
@@ -128,6 +136,7 @@ mod tests {
                 complete,
             },
             first_byte_ms: None,
+            accepted: false,
         }
     }
 
@@ -176,6 +185,11 @@ mod tests {
             (20, 0, false),
             "the prompt was read"
         );
+        let accepted = Produced {
+            accepted: true,
+            ..produced("", None, None, false)
+        };
+        assert_eq!(billed(&accepted), (100, 0, true), "the prompt was taken");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::money::{Amount, Positive};
 use crate::ports::ai::Refusal;
 use crate::reply::Reply;
-use crate::store::cost;
+use crate::store::{Cond, Tx, cost, keys};
 
 /// How often a write of the settlement is tried, in all about as long as the time kept back from the deadline.
 const TRIES: u32 = 6;
@@ -159,25 +159,49 @@ fn turn(plan: &Plan, produced: &Produced, bill: &Bill) -> Turn {
 async fn commit(app: &App, plan: &Plan, bill: &Bill, turn: Option<&Turn>) -> Result<Bill> {
     let mut tx = bill_tx(app.tx(&plan.context), bill)?;
     if let Some(turn) = turn {
-        tx = tx
-            .put(turn)?
-            .update(count_turn(&plan.conversation, bill.at)?, || {
-                Error::internal("an update without a condition was refused")
-            });
+        tx = remembered(tx.put(turn)?, plan, bill.at)?;
     }
     match tx.commit(Reply::no_content()).await {
         Ok(_) => Ok(bill.clone()),
+        // What was produced is paid for; nobody is left to find it in a history.
+        Err(Error::Conflict { code: AGENT_GONE, .. }) => {
+            let alone = bill_tx(app.tx(&plan.context), bill)?;
+            match alone.commit(Reply::no_content()).await {
+                Err(Error::Conflict { code, .. }) if code == ALREADY_BILLED => billed(app, bill).await,
+                other => other.map(|_| bill.clone()),
+            }
+        }
         Err(Error::Conflict { code, .. }) if code == ALREADY_BILLED => {
             if let Some(turn) = turn {
                 keep(app, plan, turn, bill.at).await?;
             }
-            decided(app, bill.call)
-                .await?
-                .ok_or_else(|| Error::internal("a bill that is there and is not"))
+            billed(app, bill).await
         }
         Err(error) => Err(error),
     }
 }
+
+async fn billed(app: &App, bill: &Bill) -> Result<Bill> {
+    decided(app, bill.call)
+        .await?
+        .ok_or_else(|| Error::internal("a bill that is there and is not"))
+}
+
+/// With what belongs to a turn: it counts in its conversation, and its agent is still there. An agent's row goes before
+/// its conversations are removed, so that a call that ends meanwhile leaves nothing behind.
+fn remembered<'a>(tx: Tx<'a>, plan: &Plan, at: Timestamp) -> Result<Tx<'a>> {
+    let gone = || Error::Conflict {
+        code: AGENT_GONE,
+        detail: "the agent was deleted".into(),
+    };
+    Ok(tx
+        .update(count_turn(&plan.conversation, at)?, || {
+            Error::internal("an update without a condition was refused")
+        })
+        .check(keys::agent(plan.conversation.agent_id), Cond::item_exists(), gone))
+}
+
+const AGENT_GONE: &str = "agent_gone";
 
 /// Stores the turn of a call that was billed by somebody else, unless it is there already: what is paid for is kept.
 async fn keep(app: &App, plan: &Plan, turn: &Turn, at: Timestamp) -> Result<()> {
@@ -186,11 +210,11 @@ async fn keep(app: &App, plan: &Plan, turn: &Turn, at: Timestamp) -> Result<()> 
         detail: "the turn is stored".into(),
     };
     let tx = app.tx(&plan.context).create_or(turn, there)?;
-    let counted = tx.update(count_turn(&plan.conversation, at)?, || {
-        Error::internal("an update without a condition was refused")
-    });
-    match counted.run().await {
-        Err(Error::Conflict { code: TURN_KEPT, .. }) => Ok(()),
+    match remembered(tx, plan, at)?.run().await {
+        Err(Error::Conflict {
+            code: TURN_KEPT | AGENT_GONE,
+            ..
+        }) => Ok(()),
         kept => kept,
     }
 }

@@ -1,5 +1,6 @@
 //! Deleting a workspace: a tombstone at once, and a job that removes what was in it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Member, Workspace};
@@ -14,8 +15,16 @@ use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
 use crate::store::{Cond, Entity, PageRequest, Update, keys};
 
-/// The event that makes the outbox call `purge`. Its data: `{"workspaceId": …}`.
+/// The event that makes the outbox call `purge`; its data is `Deleted`.
 pub const DELETED: &str = "com.camarad.workspace.deleted";
+
+/// What the event says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The workspace that was deleted.
+    pub workspace_id: WorkspaceId,
+}
 
 /// Deletes a workspace. In one commit it becomes invisible, its places in the plan's limits become free and the
 /// owner's list loses it; `purge` then removes agents, conversations and memberships, however many there are.
@@ -51,7 +60,12 @@ pub async fn delete(
                 current.id,
                 json!({"name": current.name, "agents": current.agents}),
             )?
-            .event(DELETED, json!({"workspaceId": current.id}))?
+            .event(
+                DELETED,
+                Deleted {
+                    workspace_id: current.id,
+                },
+            )?
             .once(once)
             .commit(Reply::no_content())
             .await

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::context::Context;
+use crate::domain::auth::api_keys::Uses;
 use crate::domain::auth::tokens::Tokens;
 use crate::error::{Error, Result};
 use crate::http::limit::Limits;
@@ -27,6 +28,7 @@ struct Parts {
     secrets: Option<CachedSecrets>,
     tokens: Tokens,
     limits: Limits,
+    key_uses: Uses,
     queue: Option<Arc<dyn Queue>>,
     web: Option<reqwest::Client>,
     oidc: Option<Oidc>,
@@ -86,6 +88,7 @@ impl Builder {
             secrets,
             tokens,
             limits: Limits::default(),
+            key_uses: Uses::default(),
             queue: self.queue,
             oidc: self.web.clone().map(Oidc::new),
             web: self.web,
@@ -180,6 +183,11 @@ impl App {
     /// Rate limits.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// When API keys were used last.
+    pub fn key_uses(&self) -> &Uses {
+        &self.0.key_uses
     }
 
     /// A transaction caused by `cause`.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{SessionId, UserId};
+use crate::ids::{ApiKeyId, SessionId, UserId};
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,13 @@ pub enum Actor {
         /// The session they use.
         session: SessionId,
     },
+    /// A program, with a key that a person made for it.
+    ApiKey {
+        /// The key.
+        id: ApiKeyId,
+        /// The person, whose rights it has.
+        user: UserId,
+    },
     /// Camarad itself.
     System {
         /// The job or consumer.
@@ -23,6 +30,16 @@ pub enum Actor {
     },
     /// Somebody who has not signed in yet.
     Anonymous,
+}
+
+impl Actor {
+    /// The person who acts, or in whose name a program does.
+    pub fn person(&self) -> Option<UserId> {
+        match self {
+            Self::User { id: user, .. } | Self::ApiKey { user, .. } => Some(*user),
+            Self::System { .. } | Self::Anonymous => None,
+        }
+    }
 }
 
 /// The cause of a change.
@@ -56,6 +73,14 @@ impl Context {
     pub fn signed_in(&self, user: UserId, session: SessionId) -> Self {
         Self {
             actor: Actor::User { id: user, session },
+            ..self.clone()
+        }
+    }
+
+    /// The same request, now known to come with this key of theirs.
+    pub fn with_api_key(&self, user: UserId, key: ApiKeyId) -> Self {
+        Self {
+            actor: Actor::ApiKey { id: key, user },
             ..self.clone()
         }
     }

@@ -45,6 +45,9 @@ pub enum Error {
     /// The caller is known and may not.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// The API key is good, but not for this: the scope that it lacks, or none when no key does.
+    #[error("{}", .0.map_or("no API key is accepted here: sign in", |_| "the API key is not allowed to do this"))]
+    InsufficientScope(Option<&'static str>),
     /// A fresh sign-in is needed for this.
     #[error("this needs a recent sign-in: sign in again and repeat the request")]
     StepUpRequired,
@@ -164,7 +167,8 @@ impl Error {
             Self::Unauthenticated(_) => 401,
             Self::InsufficientCbt | Self::SubscriptionRequired => 402,
             Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified) => 403,
-            Self::Forbidden(_) | Self::StepUpRequired | Self::PlanLimit { .. } => 403,
+            Self::Forbidden(_) | Self::InsufficientScope(_) => 403,
+            Self::StepUpRequired | Self::PlanLimit { .. } => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict { .. } | Self::InProgress { .. } | Self::CbtHeld { .. } => 409,
@@ -191,6 +195,7 @@ impl Error {
             Self::InsufficientCbt => "insufficient_cbt",
             Self::SubscriptionRequired => "subscription_required",
             Self::Forbidden(_) => "forbidden",
+            Self::InsufficientScope(_) => "insufficient_scope",
             Self::StepUpRequired => "step_up_required",
             Self::PlanLimit { .. } => "plan_limit",
             Self::NotFound => "not_found",
@@ -223,6 +228,7 @@ impl Error {
             | Self::InsufficientCbt
             | Self::SubscriptionRequired
             | Self::Forbidden(_)
+            | Self::InsufficientScope(_)
             | Self::StepUpRequired
             | Self::PlanLimit { .. }
             | Self::NotFound

@@ -23,19 +23,25 @@ static BASE32: LazyLock<Option<Encoding>> = LazyLock::new(|| {
     spec.encoding().ok()
 });
 
+/// Bytes as ids write them.
+pub(crate) fn base32(bytes: &[u8]) -> String {
+    BASE32.as_ref().map(|b| b.encode(bytes)).unwrap_or_default()
+}
+
+/// The bytes that `base32` wrote so, and no other text for them.
+pub(crate) fn from_base32(text: &str) -> Option<Vec<u8>> {
+    BASE32.as_ref()?.decode(text.as_bytes()).ok()
+}
+
 fn encode(id: &Uuid) -> String {
-    BASE32
-        .as_ref()
-        .map(|b| b.encode(id.as_bytes()))
-        .unwrap_or_default()
+    base32(id.as_bytes())
 }
 
 fn decode(text: &str) -> Option<Uuid> {
     if text.len() != LEN {
         return None;
     }
-    let bytes = BASE32.as_ref()?.decode(text.as_bytes()).ok()?;
-    Uuid::from_slice(&bytes).ok()
+    Uuid::from_slice(&from_base32(text)?).ok()
 }
 
 /// A fresh UUIDv7: 48 bits of the clock's milliseconds, then 74 random bits.
@@ -142,6 +148,10 @@ id!(
 id!(
     /// One sign-in on one device, and the family of its refresh tokens.
     SessionId, "ses_"
+);
+id!(
+    /// An API key of a person.
+    ApiKeyId, "key_"
 );
 id!(
     /// A workspace.

@@ -14,7 +14,7 @@ use crate::routes;
 
 const DESCRIPTION: &str = "The backend of a SaaS in which people run AI agents. Every AI call is paid for in cbT, \
 which a subscription grants; amounts are decimal strings with at most six places, never numbers.\n\nA browser signs in \
-at `/api/auth/{provider}/login` and is known by its cookies; everything else sends the access token as a bearer token. \
+at `/api/auth/{provider}/login` and is known by its cookies; everything else sends the access token, or an API key, as a bearer token. \
 Lists come in pages: `items`, and a `nextCursor` to send as `cursor` as long as there is one. A write that carries an \
 `Idempotency-Key` is done once, however often it is sent within 24 hours. An error is an RFC 9457 problem: branch on its \
 `code`. What a caller may not see does not exist for them: 404.";

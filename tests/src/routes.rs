@@ -11,6 +11,8 @@ pub struct Route {
     pub milestone: String,
     pub audience: String,
     pub permission: String,
+    /// What an API key must be allowed; `-` when no API key reaches this.
+    pub scope: String,
     pub limits: String,
     pub idempotency: String,
     pub mode: String,
@@ -33,7 +35,8 @@ impl Route {
 pub fn all() -> Vec<Route> {
     let text = std::fs::read_to_string(repository().join("routes.tsv")).expect("routes.tsv");
     let mut lines = text.lines();
-    let header = "method\tpath\tfunction\tmilestone\taudience\tpermission\tlimits\tidempotency\tmode\tstate";
+    let header =
+        "method\tpath\tfunction\tmilestone\taudience\tpermission\tscope\tlimits\tidempotency\tmode\tstate";
     assert_eq!(lines.next(), Some(header), "routes.tsv has another header");
     lines.map(parse).collect()
 }
@@ -52,6 +55,7 @@ fn parse(line: &str) -> Route {
         milestone,
         audience,
         permission,
+        scope,
         limits,
         idempotency,
         mode,
@@ -64,6 +68,7 @@ fn parse(line: &str) -> Route {
         milestone,
         audience,
         permission,
+        scope,
         limits,
         idempotency,
         mode,

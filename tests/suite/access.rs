@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camarad::clock::ManualClock;
-use camarad::ids::{AgentId, AuditId, CallId, ConversationId, EventId, SessionId, UserId, WorkspaceId};
+use camarad::ids::{
+    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, SessionId, UserId, WorkspaceId,
+};
 use camarad::store::Key;
 use camarad::store::keys::{self, Index, List};
 use camarad_tests::app::stack::repository;
@@ -36,13 +38,15 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         EventId::new(&clock),
         AuditId::new(&clock),
     );
-    let agent = AgentId::new(workspace, &clock);
+    let (agent, api_key) = (AgentId::new(workspace, &clock), ApiKeyId::new(&clock));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     let rows = [
         ("user", item(keys::user(user))),
         ("account", item(keys::account(user))),
         ("session", item(keys::session(user, session))),
         ("sessions", list(keys::sessions(user))),
+        ("api_key", item(keys::api_key(user, api_key))),
+        ("api_keys", list(keys::api_keys(user))),
         ("membership", item(keys::membership(user, workspace))),
         ("memberships", list(keys::memberships(user))),
         ("email", item(keys::email("hash"))),
@@ -100,6 +104,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
     let names = [
         (user.to_string(), "{user}"),
         (session.to_string(), "{session}"),
+        (api_key.to_string(), "{key}"),
         (workspace.to_string(), "{workspace}"),
         (conversation.to_string(), "{conversation}"),
         (call.to_string(), "{call}"),

@@ -9,6 +9,7 @@
 
 mod access;
 mod agents;
+mod api_keys;
 mod auth;
 mod auth_refresh;
 mod auth_refused;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use camarad::domain::auth::api_keys::KeyScope;
 use camarad::domain::permissions::Permission;
 use camarad_tests::app::stack::repository;
 use camarad_tests::app::{routers, template};
@@ -96,6 +97,16 @@ fn every_permission_of_the_list_is_in_the_table_of_permissions() {
             route.name(),
             route.permission
         );
+    }
+}
+
+#[test]
+fn every_scope_of_the_list_is_one_that_a_key_can_have() {
+    for route in routes::live() {
+        let known = KeyScope::parse(&route.scope).is_some();
+        assert!(known || route.scope == "-", "{}: {}", route.name(), route.scope);
+        let closed = ["public", "operator", "internal", "webhook"].contains(&route.audience.as_str());
+        assert!(!(known && closed), "{} is for no key", route.name());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The route walk: every live route, by nobody, by a stranger, and by each role. What routes.tsv says, holds.
 
+use camarad::domain::auth::api_keys::{ApiKeyToken, KeyScope, Realm};
 use camarad::domain::permissions::{Permission, Role};
 use camarad::domain::plans::Plan;
 use camarad::ids::{AgentId, CallId, ConversationId, WorkspaceId};
@@ -251,6 +252,78 @@ async fn no_workspace_role_reaches_an_operators_route() {
             assert_eq!(before, t.snapshot().await);
         }
     }
+}
+
+#[tokio::test]
+async fn an_api_key_reaches_what_its_scopes_name_and_nothing_else() {
+    let t = TestApp::new().await;
+    for route in routes::live().into_iter().filter(|r| r.audience != "public") {
+        let h = home_named(&t, &route.name()).await;
+        let path = fill(&t, &route, &h.workspace, &h.agent);
+        let owner = h.owner.user.unwrap();
+        let needed = KeyScope::parse(&route.scope);
+        let others: Vec<_> = KeyScope::ALL
+            .iter()
+            .copied()
+            .filter(|s| Some(*s) != needed)
+            .collect();
+        let program = t.api_key(owner, &others, None).await;
+        let before = without_keys(&t).await;
+        let answer = call(&program, &route, &path).await;
+        answer.assert_problem(403, "insufficient_scope");
+        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        assert_eq!(
+            needed.is_some_and(|s| challenge.contains(s.as_str())),
+            needed.is_some(),
+            "{challenge}"
+        );
+        assert_eq!(before, without_keys(&t).await, "{}", route.name());
+        if let Some(scope) = needed {
+            let answer = call(&t.api_key(owner, &[scope], None).await, &route, &path).await;
+            let refused = [401, 403].contains(&answer.status) || answer.status >= 500;
+            assert!(!refused, "{}: {}", route.name(), answer.body);
+        }
+    }
+}
+
+/// Everything but keys, which tell when they were used.
+async fn without_keys(t: &TestApp) -> Vec<String> {
+    let all = t.snapshot().await.into_iter();
+    all.filter(|item| !item.contains("\"KEY#")).collect()
+}
+
+#[tokio::test]
+async fn an_api_key_that_was_made_up_learns_nothing_and_changes_nothing() {
+    let t = TestApp::new().await;
+    let h = home(&t).await;
+    let real = t.api_key(h.owner.user.unwrap(), KeyScope::ALL, None).await;
+    let forged = with_another_secret(real.token.as_deref().unwrap());
+    let before = t.snapshot().await;
+    for route in routes::live().into_iter().filter(|r| r.audience != "public") {
+        for (workspace, agent) in [
+            (h.workspace.as_str(), h.agent.as_str()),
+            ("not-an-id", "not-an-id"),
+        ] {
+            let path = fill(&t, &route, workspace, agent);
+            for token in [forged.as_str(), &format!("{forged}0"), "cbk_", "cbk_live_"] {
+                call(&h.owner.with_token(token), &route, &path)
+                    .await
+                    .assert_problem(401, "unauthenticated");
+            }
+        }
+    }
+    assert_eq!(before, t.snapshot().await);
+    // Its requests were counted against itself, not against the key whose ids it has.
+    real.get("/api/user").await.json(200);
+}
+
+/// The ids of a key, with another secret and the checksum that fits.
+fn with_another_secret(real: &str) -> String {
+    let realm = Realm::Test;
+    let real = ApiKeyToken::parse(realm, real).unwrap();
+    let mut forged = ApiKeyToken::new(realm, real.user, &camarad::clock::SystemClock);
+    forged.id = real.id;
+    forged.expose()
 }
 
 #[tokio::test]

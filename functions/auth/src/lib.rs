@@ -246,7 +246,7 @@ async fn refresh(
 #[utoipa::path(post, path = "/api/auth/logout", tag = "auth",
     responses((status = 204, description = "The session has ended, the cookies are gone."), ReadProblems))]
 async fn logout(State(app): State<App>, who: Caller) -> Result<Response> {
-    let own = (who.user, who.session);
+    let own = (who.user, who.session()?);
     sessions::revoke(&app, &who.context, own, Action::UserLogout, "signed out").await?;
     Ok((answers::no_cookies()?, Reply::no_content()).into_response())
 }
@@ -255,5 +255,5 @@ async fn logout(State(app): State<App>, who: Caller) -> Result<Response> {
 #[utoipa::path(get, path = "/api/auth/session", tag = "auth",
     responses((status = 200, body = CurrentSession), ReadProblems))]
 async fn session(State(app): State<App>, who: Caller) -> Result<Reply<CurrentSession>> {
-    Reply::ok(&grant::current(&app, &who.context, (who.user, who.session)).await?)
+    Reply::ok(&grant::current(&app, &who.context, (who.user, who.session()?)).await?)
 }

@@ -8,10 +8,10 @@ use camarad::config::Config;
 use camarad::domain::permissions::grant;
 use camarad::domain::runtime::{self, Ask, AskRequest, Found, Items, Taken};
 use camarad::error::{Error, Result};
-use camarad::http::caller::authenticate;
+use camarad::http::caller::{Claimed, authenticate};
 use camarad::http::limit::{Limit, MESSAGES};
 use camarad::http::member::{admit, path_id};
-use camarad::http::{Body, Caller, Deadline, Member, OnceRequired};
+use camarad::http::{Body, Deadline, Member, OnceRequired};
 use camarad::ids::{AgentId, CallId, ConversationId};
 use camarad::ports::ai::{Providers, Upstream};
 use camarad::store::db::Batch;
@@ -31,8 +31,11 @@ impl FromRequest<App> for Asked {
         let watch = Stopwatch::start();
         let (mut parts, body) = request.into_parts();
         // Who comes first: a stranger learns nothing from how an id is written.
-        let caller = authenticate(&parts, app).await?;
-        let agent: AgentId = path_id(&mut parts, app, "id").await?;
+        let claimed = authenticate(&parts, app).await?;
+        let agent: AgentId = match path_id(&mut parts, app, "id").await {
+            Ok(id) => id,
+            Err(error) => return Err(claimed.settle(app).await.err().unwrap_or(error)),
+        };
         let deadline = Deadline::from_request_parts(&mut parts, app).await?;
         let once = OnceRequired::from_request_parts(&mut parts, app).await;
         let body = Body::from_request(Request::from_parts(parts.clone(), body), app).await;
@@ -44,14 +47,14 @@ impl FromRequest<App> for Asked {
                 return Err(error);
             }
         };
-        let ask = ask(app, &caller, agent, request, deadline, watch);
+        let ask = ask(app, &claimed, agent, request, deadline, watch);
         Box::pin(find(&parts, app, ask, &once)).await
     }
 }
 
 fn ask(
     app: &App,
-    caller: &Caller,
+    claimed: &Claimed,
     agent: AgentId,
     request: AskRequest,
     Deadline(deadline): Deadline,
@@ -61,8 +64,8 @@ fn ask(
         .conversation_id
         .unwrap_or_else(|| ConversationId::new(app.clock()));
     Ask {
-        context: caller.context.clone(),
-        user: caller.user,
+        context: claimed.context.clone(),
+        user: claimed.user,
         agent,
         call: CallId::new(app.clock()),
         conversation,

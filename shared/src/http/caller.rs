@@ -4,46 +4,65 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OnceCell;
 
-use super::limit;
+use super::claimed::is_safe;
+pub use super::claimed::{Claimed, authenticate};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::auth::sessions::Session;
-use crate::domain::auth::tokens::Claims;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::ids::{SessionId, UserId};
-use crate::store::keys;
+use crate::ids::{ApiKeyId, SessionId, UserId, WorkspaceId};
+use crate::store::db::Batch;
+use crate::store::keys::{self, Key};
 
 /// The cookie that carries a browser's access token.
 pub const ACCESS_COOKIE: &str = "__Host-camarad-access";
 
-/// How fresh a sign-in must be for what operators do.
+/// How fresh a sign-in must be for what operators do, and for changes of how one signs in.
 const STEP_UP: SignedDuration = SignedDuration::from_mins(15);
 
-/// A signed-in person.
+/// What somebody showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// An access token of this session.
+    Session(SessionId),
+    /// This API key.
+    ApiKey(ApiKeyId),
+}
+
+/// A person who is signed in, or a program with an API key of theirs that is allowed to do this.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Who.
     pub user: UserId,
-    /// With which session.
-    pub session: SessionId,
-    /// When they proved who they are.
-    pub authenticated_at: Timestamp,
+    /// With what.
+    pub credential: Credential,
     /// The request, as audit records tell it.
     pub context: Context,
+    /// The only workspace that the API key is good in.
+    pub(super) only_in: Option<WorkspaceId>,
 }
 
 impl Caller {
-    fn of(claims: &Claims, context: &Context) -> Self {
-        Self {
-            user: claims.sub,
-            session: claims.sid,
-            authenticated_at: Timestamp::from_second(claims.auth_time).unwrap_or(Timestamp::UNIX_EPOCH),
-            context: context.signed_in(claims.sub, claims.sid),
+    /// The session, where only sessions come.
+    ///
+    /// # Errors
+    /// `InsufficientScope` for an API key.
+    pub fn session(&self) -> Result<SessionId> {
+        match self.credential {
+            Credential::Session(id) => Ok(id),
+            Credential::ApiKey(_) => Err(Error::InsufficientScope(None)),
+        }
+    }
+
+    /// Keeps an API key in its workspace; elsewhere is nothing that it may know of.
+    pub(super) fn enters(&self, workspace: WorkspaceId) -> Result<()> {
+        match self.only_in {
+            Some(only) if only != workspace => Err(Error::NotFound),
+            _ => Ok(()),
         }
     }
 }
@@ -85,87 +104,67 @@ pub fn same_site(headers: &HeaderMap, allowed: &[String]) -> bool {
         .is_some_and(|origin| allowed.iter().any(|a| a == origin))
 }
 
-/// Whether a method changes nothing (RFC 9110 §9.2.1).
-pub(super) fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-fn credentials<'a>(parts: &'a Parts, app: &App) -> Result<&'a str> {
-    if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
-        let token = value
-            .to_str()
-            .ok()
-            .and_then(|v| v.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        return token.map(|(_, t)| t.trim()).ok_or(Error::Unauthenticated(
-            "the Authorization header is not a bearer token",
-        ));
-    }
-    let token =
-        cookie(&parts.headers, ACCESS_COOKIE).ok_or(Error::Unauthenticated("this needs a bearer token"))?;
-    if !is_safe(&parts.method) && !same_site(&parts.headers, &app.config().frontend_origins) {
-        return Err(Error::Forbidden(
-            "a write with cookies must come from the frontend's origin",
-        ));
-    }
-    Ok(token)
-}
-
-/// Where a request's caller is kept once the token was checked, as several extractors of one route ask for it.
-#[derive(Clone, Default)]
-pub(super) struct Checked(Arc<OnceCell<Caller>>);
-
-/// Checks the access token; no table is asked.
-///
-/// # Errors
-/// `Unauthenticated`; `Forbidden` for a write with cookies from another origin.
-pub async fn authenticate(parts: &Parts, app: &App) -> Result<Caller> {
-    let checked = parts
-        .extensions
-        .get::<Checked>()
-        .ok_or_else(|| Error::internal("a route outside the edge"))?;
-    checked.0.get_or_try_init(|| check(parts, app)).await.cloned()
-}
-
-async fn check(parts: &Parts, app: &App) -> Result<Caller> {
-    let context = context(parts)?;
-    let token = credentials(parts, app)?;
-    let claims = app.tokens().check(app.secrets()?, token, context.now).await?;
-    Ok(Caller::of(&claims, &context))
-}
-
-/// Refuses a session that has ended. Reads within an access token's life do not ask.
-pub(super) fn live(session: Option<Session>, now: Timestamp) -> Result<Session> {
-    session
-        .filter(|s| s.is_live(now))
-        .ok_or(Error::Unauthenticated("the session has ended: sign in again"))
+/// Reads what proves the claim, with the rate counter and the note of a key's use beside it, in one round trip.
+async fn read(claimed: &Claimed, app: &App, must_live: bool, extra: Option<Key>) -> Result<Batch> {
+    let (limit, who) = claimed.limit();
+    let wanted: Vec<_> = claimed.evidence(must_live).into_iter().chain(extra).collect();
+    let (read, counted, ()) = tokio::join!(
+        app.db().batch(&wanted),
+        app.limits().hit(app.db(), limit, &who, claimed.context.now),
+        claimed.note_use(app)
+    );
+    counted?;
+    read
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Error;
 
-    /// One round trip: the rate counter and, for a write, the session side by side.
+    /// One round trip: the rate counter and, for a write or an API key, the session or the key side by side.
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let caller = authenticate(parts, app).await?;
-        let now = caller.context.now;
-        let who = caller.user.to_string();
-        let session = async {
-            if is_safe(&parts.method) {
-                return Ok(());
-            }
-            live(
-                app.db()
-                    .get::<Session>(&keys::session(caller.user, caller.session))
-                    .await?,
-                now,
-            )
-            .map(drop)
-        };
-        let (session, limit) = tokio::join!(session, app.limits().hit(app.db(), limit::USER, &who, now));
-        session?;
-        limit?;
-        Ok(caller)
+        let claimed = authenticate(parts, app).await?;
+        let must_live = !is_safe(&parts.method);
+        let mut read = read(&claimed, app, must_live, None).await?;
+        let caller = claimed.proven(&mut read, must_live)?;
+        match caller.only_in {
+            // What is not in a workspace is not in that workspace.
+            Some(_) => Err(Error::InsufficientScope(None)),
+            None => Ok(caller),
+        }
     }
+}
+
+/// A person who proved who they are within the last fifteen minutes; for what must not be done with a session that
+/// was left open, or taken. No API key comes here.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// Who.
+    pub caller: Caller,
+    /// With which session.
+    pub session: SessionId,
+}
+
+impl FromRequestParts<App> for Fresh {
+    type Rejection = Error;
+
+    /// One round trip: the rate counter beside the session, for reads too.
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let claimed = authenticate(parts, app).await?;
+        let mut read = read(&claimed, app, true, None).await?;
+        let (caller, session) = claimed.in_session(&mut read)?;
+        fresh(&session, caller.context.now)?;
+        Ok(Self {
+            session: session.id,
+            caller,
+        })
+    }
+}
+
+fn fresh(session: &Session, now: Timestamp) -> Result<()> {
+    if now.duration_since(session.authenticated_at) > STEP_UP {
+        return Err(Error::StepUpRequired);
+    }
+    Ok(())
 }
 
 /// One of Camarad's own staff, signed in a short while ago. No workspace role leads here: the deployment parameter
@@ -177,28 +176,15 @@ impl FromRequestParts<App> for Operator {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let caller = authenticate(parts, app).await?;
-        let now = caller.context.now;
-        let (profile, session) = (
-            keys::user(caller.user),
-            keys::session(caller.user, caller.session),
-        );
-        let who = caller.user.to_string();
-        let wanted = [profile.clone(), session.clone()];
-        let (read, limit) = tokio::join!(
-            app.db().batch(&wanted),
-            app.limits().hit(app.db(), limit::USER, &who, now)
-        );
-        limit?;
-        let mut read = read?;
-        let session = live(read.read::<Session>(&session)?, now)?;
+        let claimed = authenticate(parts, app).await?;
+        let profile = keys::user(claimed.user);
+        let mut read = read(&claimed, app, true, Some(profile.clone())).await?;
+        let (caller, session) = claimed.in_session(&mut read)?;
         let user = read.read::<User>(&profile)?;
         if !user.is_some_and(|u| app.config().operators.contains(&u.email)) {
             return Err(Error::Forbidden("this is for Camarad's operators"));
         }
-        if now.duration_since(session.authenticated_at) > STEP_UP {
-            return Err(Error::StepUpRequired);
-        }
+        fresh(&session, caller.context.now)?;
         Ok(Self(caller))
     }
 }

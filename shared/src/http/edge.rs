@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Limited};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::caller::Checked;
+use super::claimed::Checked;
 use super::client;
 use super::problem::{self, Raised};
 use crate::app::App;

@@ -29,6 +29,13 @@ pub const USER: Limit = Limit {
     window_s: 60,
 };
 
+/// Every request with one API key.
+pub const KEY: Limit = Limit {
+    class: "key",
+    max: 100,
+    window_s: 60,
+};
+
 /// Messages to an agent. The maximum is the plan's of whoever pays, which the call's admission learns.
 pub const MESSAGES: Limit = Limit {
     class: "agent",

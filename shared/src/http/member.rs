@@ -6,12 +6,11 @@ use std::marker::PhantomData;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
-use super::caller::{Caller, authenticate, is_safe, live};
-use super::limit;
+use super::caller::{Caller, authenticate};
+use super::claimed::is_safe;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::agents::Agent;
-use crate::domain::auth::sessions::Session;
 use crate::domain::permissions::{Grant, Role};
 use crate::domain::workspaces::{Member as MemberRow, Workspace};
 use crate::error::{Error, Result};
@@ -46,25 +45,22 @@ pub async fn admit<P: Grant>(
     workspace: WorkspaceId,
     extra: &[Key],
 ) -> Result<(Member<P>, Batch)> {
-    let caller = authenticate(parts, app).await?;
-    let now = caller.context.now;
-    let session = keys::session(caller.user, caller.session);
-    let (meta, member) = (keys::workspace(workspace), keys::member(workspace, caller.user));
+    let claimed = authenticate(parts, app).await?;
+    let must_live = !is_safe(&parts.method);
+    let (meta, member) = (keys::workspace(workspace), keys::member(workspace, claimed.user));
     let mut wanted = vec![meta.clone(), member.clone()];
     wanted.extend_from_slice(extra);
-    if !is_safe(&parts.method) {
-        wanted.push(session.clone());
-    }
-    let who = caller.user.to_string();
-    let (read, counted) = tokio::join!(
+    wanted.extend(claimed.evidence(must_live));
+    let (limit, who) = claimed.limit();
+    let (read, counted, ()) = tokio::join!(
         app.db().batch(&wanted),
-        app.limits().hit(app.db(), limit::USER, &who, now)
+        app.limits().hit(app.db(), limit, &who, claimed.context.now),
+        claimed.note_use(app)
     );
     counted?;
     let mut read = read?;
-    if !is_safe(&parts.method) {
-        live(read.read::<Session>(&session)?, now)?;
-    }
+    let caller = claimed.proven(&mut read, must_live)?;
+    caller.enters(workspace)?;
     let member = read.read::<MemberRow>(&member)?.ok_or(Error::NotFound)?;
     let workspace = read
         .read::<Workspace>(&meta)?
@@ -116,8 +112,11 @@ impl<P: Grant> FromRequestParts<App> for Member<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         // Who comes first: a stranger learns nothing from how an id is written.
-        authenticate(parts, app).await?;
-        let workspace = workspace_of(parts, app).await?;
+        let claimed = authenticate(parts, app).await?;
+        let workspace = match workspace_of(parts, app).await {
+            Ok(workspace) => workspace,
+            Err(error) => return Err(claimed.settle(app).await.err().unwrap_or(error)),
+        };
         Ok(admit(parts, app, workspace, &[]).await?.0)
     }
 }
@@ -149,8 +148,11 @@ impl<P: Grant> FromRequestParts<App> for AgentMember<P> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        authenticate(parts, app).await?;
-        let id = path_id::<AgentId>(parts, app, "id").await?;
+        let claimed = authenticate(parts, app).await?;
+        let id = match path_id::<AgentId>(parts, app, "id").await {
+            Ok(id) => id,
+            Err(error) => return Err(claimed.settle(app).await.err().unwrap_or(error)),
+        };
         let key = keys::agent(id);
         let (member, mut read) = admit(parts, app, id.workspace(), std::slice::from_ref(&key)).await?;
         Ok(Self {

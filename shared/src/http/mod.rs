@@ -3,6 +3,7 @@
 mod answer;
 pub mod body;
 pub mod caller;
+mod claimed;
 mod client;
 pub mod cookies;
 pub mod edge;
@@ -12,9 +13,10 @@ pub mod once;
 pub mod precondition;
 pub mod problem;
 pub mod query;
+mod scopes;
 
 pub use body::{Body, OptionalBody};
-pub use caller::{Caller, Operator};
+pub use caller::{Caller, Credential, Fresh, Operator};
 pub use client::Deadline;
 pub use member::{AgentMember, Member};
 pub use once::{Once, OnceRequired};

@@ -62,14 +62,14 @@ async fn key(parts: &Parts, app: &App) -> Result<Option<OnceKey>> {
         .extensions
         .get::<RawBody>()
         .ok_or_else(|| Error::internal("a route outside the edge"))?;
-    let caller = authenticate(parts, app).await?;
+    let claimed = authenticate(parts, app).await?;
     let mut hash = Sha256::new();
     hash.update(format!("{}\n{}\n", parts.method, parts.uri.path()));
     hash.update(&body.0);
     let input = data_encoding::BASE64URL_NOPAD.encode(&hash.finalize());
     Ok(Some(OnceKey {
-        user: caller.user,
-        key: key.to_owned(),
+        user: claimed.user,
+        key: claimed.once_name(key),
         input,
     }))
 }

@@ -117,8 +117,19 @@ pub(super) fn render(error: &Error, request_id: &str) -> Response {
     if let Some(after) = error.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
-    if error.status() == 401 {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    if let Some(challenge) = challenge(error) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+/// RFC 6750 §3: what credentials would have done.
+fn challenge(error: &Error) -> Option<HeaderValue> {
+    match error {
+        Error::InsufficientScope(Some(scope)) => {
+            HeaderValue::from_str(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")).ok()
+        }
+        _ if error.status() == 401 => Some(HeaderValue::from_static("Bearer")),
+        _ => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! People that are there already: written as sign-up writes them.
 
 use camarad::context::Context;
+use camarad::domain::auth::api_keys::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use camarad::domain::auth::sessions::Session;
 use camarad::domain::permissions::Role;
 use camarad::domain::plans::{Plan, TRIAL_DAYS};
@@ -75,6 +76,28 @@ impl TestApp {
         .run()
         .await
         .expect("a new member");
+        client
+    }
+
+    /// A program with a key of this person, good for thirty days.
+    pub async fn api_key(&self, user: UserId, scopes: &[KeyScope], only_in: Option<WorkspaceId>) -> Client {
+        let clock = self.app.clock();
+        let token = ApiKeyToken::new(Realm::of_stage(&self.app.config().stage), user, clock);
+        let key = ApiKey {
+            id: token.id,
+            user_id: user,
+            name: "fixture".into(),
+            scopes: scopes.iter().copied().collect(),
+            workspace_id: only_in,
+            secret_hash: token.hash(),
+            hint: token.hint(),
+            created_at: clock.now(),
+            expires_at: clock.now() + SignedDuration::from_hours(24 * 30),
+            last_used_at: None,
+        };
+        self.app.db().put(&key, None).await.expect("the key is written");
+        let mut client = self.anonymous().with_token(&token.expose());
+        client.user = Some(user);
         client
     }
 

@@ -1,5 +1,6 @@
-//! Who somebody is: signing in, sessions, access and refresh tokens.
+//! Who somebody is: signing in, sessions, access and refresh tokens, API keys.
 
+pub mod api_keys;
 pub mod attempt;
 mod enter;
 pub mod grant;

@@ -1,7 +1,7 @@
-//! People: profiles, accounts, sessions, identities.
+//! People: profiles, accounts, sessions, API keys, identities.
 
 use super::{Key, List, digest};
-use crate::ids::{SessionId, UserId, WorkspaceId};
+use crate::ids::{ApiKeyId, SessionId, UserId, WorkspaceId};
 
 fn user_pk(user: UserId) -> String {
     format!("USER#{user}")
@@ -27,6 +27,19 @@ pub fn sessions(user: UserId) -> List {
     List {
         pk: user_pk(user),
         prefix: "SES#",
+    }
+}
+
+/// An API key of a person.
+pub fn api_key(user: UserId, key: ApiKeyId) -> Key {
+    Key::raw(user_pk(user), format!("KEY#{key}"))
+}
+
+/// All API keys of a person.
+pub fn api_keys(user: UserId) -> List {
+    List {
+        pk: user_pk(user),
+        prefix: "KEY#",
     }
 }
 

@@ -26,6 +26,7 @@ dev: setup ## run the local stack and reload functions as they change
 
 test: setup ## run all tests
 	@cd tests/peers/oidc && npm test --silent
+	@cd tests/peers/github && npm test --silent
 	@cargo build --workspace && cargo test --workspace
 
 proof: setup ## run the long proofs too: more seeds, more parallel calls, kills

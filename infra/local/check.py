@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple
 
 import commands
 from console import Failure, Step, paint, report, run_main, say, step
-from project import LOGS, OIDC, ROOT, tool_environment
+from project import GITHUB, LOGS, OIDC, ROOT, tool_environment
 
 SCRIPTS = ROOT / "infra"
 
@@ -22,7 +22,7 @@ def python_files() -> List[str]:
 
 
 def node_check() -> Check:
-    files = [str(p) for folder in (OIDC, OIDC / "src", OIDC / "test") for p in sorted(folder.glob("*.mjs"))]
+    files = [str(p) for peer in (OIDC, GITHUB) for folder in (peer, peer / "src", peer / "test") for p in sorted(folder.glob("*.mjs"))]
     each = 'for file; do node --check "$file" || exit 1; done'  # `node --check` looks at one
     return Check("node", ["sh", "-c", each, "sh", *files], "It does not parse.")
 

@@ -12,6 +12,7 @@ BIN = TOOLS / "bin"
 LOCAL = ROOT / ".local"
 LOGS = LOCAL / "logs"
 OIDC = ROOT / "tests" / "peers" / "oidc"
+GITHUB = ROOT / "tests" / "peers" / "github"
 HOST = "127.0.0.1"  # nothing that runs here is reachable from another machine
 
 

@@ -1,4 +1,4 @@
-"""What the local stack consists of: the ports, the four processes, and the environment of the functions."""
+"""What the local stack consists of: the ports, the five processes, and the environment of the functions."""
 from __future__ import annotations
 
 import json
@@ -11,15 +11,17 @@ from typing import Dict, List, NamedTuple
 
 from console import Failure
 from processes import Service
-from project import BIN, HOST, LOCAL, LOGS, OIDC, ROOT, settings, tool_environment
+from project import BIN, GITHUB, HOST, LOCAL, LOGS, OIDC, ROOT, settings, tool_environment
 
 PORTS = {
     "CAMARAD_API_PORT": 9000,
     "CAMARAD_AWS_PORT": 4566,
     "CAMARAD_AI_PORT": 4571,
     "CAMARAD_OIDC_PORT": 4572,
+    "CAMARAD_GITHUB_PORT": 4573,
 }
 PROVIDER = "camarad-local"  # id of the local sign-in provider; the real ones have ids such as `google`
+GITHUB_PROVIDER = "github-local"
 CLIENT_ID, CLIENT_SECRET = "camarad", "local-secret"
 FRONTEND = "http://localhost:3000"  # where a frontend's development server usually is
 
@@ -42,6 +44,10 @@ class Config(NamedTuple):
     @property
     def oidc(self) -> str:
         return self.url("CAMARAD_OIDC_PORT")
+
+    @property
+    def github(self) -> str:
+        return self.url("CAMARAD_GITHUB_PORT")
 
     @property
     def ai(self) -> str:
@@ -82,7 +88,9 @@ def listens(port: int) -> bool:
 
 def auth_providers(config: Config) -> str:
     provider = {"id": PROVIDER, "name": "Local sign-in", "kind": "oidc", "issuer": config.oidc, "clientId": CLIENT_ID}
-    return json.dumps([provider], separators=(",", ":"))
+    github = {"id": GITHUB_PROVIDER, "name": "Local GitHub", "kind": "github", "clientId": CLIENT_ID}
+    github.update(issuer=config.github, apiUrl=config.github + "/api/v3")
+    return json.dumps([provider, github], separators=(",", ":"))
 
 
 def ai_providers(config: Config) -> Dict[str, Dict[str, str]]:
@@ -173,6 +181,14 @@ def oidc_service(config: Config) -> Service:
     url = config.oidc + "/.well-known/openid-configuration"
     env = clean_environment()
     return Service("oidc", "the local sign-in provider", command, env, port, LOGS / "oidc.log", lambda: answers(url))
+
+
+def github_service(config: Config) -> Service:
+    port = config.ports["CAMARAD_GITHUB_PORT"]
+    callback = "%s/api/auth/%s/callback" % (config.api, GITHUB_PROVIDER)
+    command = ["node", str(GITHUB / "server.mjs"), "--port", str(port), "--redirect-uri", callback]
+    command += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
+    return Service("github", "the local GitHub", command, clean_environment(), port, LOGS / "github.log", lambda: answers(config.github))
 
 
 def ai_service(config: Config) -> Service:

@@ -32,7 +32,7 @@ from secretstore import put_secret
 from supervise import Supervisor
 from watching import announce
 
-PARTS = ("aws", "oidc", "ai", "api")
+PARTS = ("aws", "oidc", "github", "ai", "api")
 PATIENCE = {"aws": 60.0}  # seconds: it writes its data when it is stopped
 
 
@@ -105,7 +105,8 @@ def outputs_of(deployment: Path) -> Dict[str, str]:
 
 def seed(config: services.Config, outputs: Dict[str, str]) -> None:
     """The secrets that an operator would put there by hand in the cloud."""
-    put_secret(config.aws, outputs["AuthSecretsSecret"], {services.PROVIDER: services.CLIENT_SECRET})
+    clients = {name: services.CLIENT_SECRET for name in (services.PROVIDER, services.GITHUB_PROVIDER)}
+    put_secret(config.aws, outputs["AuthSecretsSecret"], clients)
     put_secret(config.aws, outputs["AiProvidersSecret"], services.ai_providers(config))
 
 
@@ -133,7 +134,8 @@ def start(config: services.Config, persistent: bool) -> List[Service]:
     processes.require_ports(config.ports)
     clear_logs()
     build()
-    peers = [spawn(services.oidc_service(config), persistent), spawn(services.ai_service(config), persistent)]
+    parts = (services.oidc_service, services.github_service, services.ai_service)
+    peers = [spawn(part(config), persistent) for part in parts]
     outputs = start_aws_with_data(config) if persistent else start_aws_afresh(config)
     seed(config, outputs)
     for peer in peers:

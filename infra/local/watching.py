@@ -22,7 +22,7 @@ def announce(config: services.Config) -> None:
     say(paint("Camarad runs.", "bold", "green"))
     line("API", config.api)
     line("reference", config.api + "/docs")
-    line("sign-in", config.oidc + " (any e-mail address)")
+    line("sign-in", "%s and %s (any e-mail address)" % (config.oidc, config.github))
     line("AI", "%s%s" % (config.ai, "; real: " + ", ".join(real) if real else ""))
     line("AWS", config.aws)
     line("logs", ".local/logs; data .local/dev")

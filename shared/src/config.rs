@@ -19,33 +19,40 @@ pub struct Config {
     pub frontend_origins: Vec<String>,
     /// E-mail addresses of Camarad's own staff, lower case.
     pub operators: Vec<String>,
-    /// OpenID providers, in the order in which they are offered.
+    /// Identity providers, in the order in which they are offered.
     pub providers: Vec<ProviderConfig>,
     /// Where the signing keys of access tokens are.
     pub signing_keys_secret: Option<String>,
-    /// Where the client secrets of the OpenID providers are.
+    /// Where the client secrets of the identity providers are.
     pub auth_secrets_secret: Option<String>,
     /// Where the AI providers' base URLs and keys are.
     pub ai_providers_secret: Option<String>,
     /// The queue that usage events go to.
     pub metering_queue_url: Option<String>,
+    /// The address that mail comes from. Without one no mail is sent, and nobody signs in with a mailed link.
+    pub mail_from: Option<String>,
 }
 
-/// One OpenID Connect provider, as the AUTH_PROVIDERS parameter (JSON list) describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// One identity provider, as the AUTH_PROVIDERS parameter (JSON list) describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProviderConfig {
     /// Short name in paths: `google`.
     pub id: String,
     /// Name on a button: `Google`.
     pub name: String,
-    /// The protocol. Only OpenID Connect so far.
+    /// The protocol.
     #[serde(default)]
     pub kind: ProviderKind,
-    /// The issuer, exactly as its ID tokens say it; discovery starts here.
+    /// OpenID Connect: the issuer, exactly as its ID tokens say it; discovery starts here. GitHub: the site,
+    /// `https://github.com` unless told.
+    #[serde(default)]
     pub issuer: String,
     /// Our client id there.
     pub client_id: String,
+    /// GitHub: its REST API, `https://api.github.com` unless told.
+    #[serde(default)]
+    pub api_url: Option<String>,
 }
 
 /// How a provider proves who signed in.
@@ -55,6 +62,37 @@ pub enum ProviderKind {
     /// OpenID Connect Core 1.0.
     #[default]
     Oidc,
+    /// GitHub's OAuth 2: no ID token, its REST API says who signed in.
+    Github,
+}
+
+/// Stands where a provider's id stands, for who signs in with a link that was mailed.
+pub const EMAIL_PROVIDER: &str = "email";
+
+/// Ids that paths or sessions use for something else.
+const RESERVED: [&str; 2] = [EMAIL_PROVIDER, "magic-link"];
+
+/// The providers of the AUTH_PROVIDERS parameter.
+fn providers(json: &str) -> Result<Vec<ProviderConfig>> {
+    let all: Vec<ProviderConfig> =
+        serde_json::from_str(json).map_err(|e| Error::internal(format!("AUTH_PROVIDERS: {e}")))?;
+    for (n, provider) in all.iter().enumerate() {
+        let id = provider.id.as_str();
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        let fault = if id.is_empty() || id.len() > 32 || !id.bytes().all(plain) {
+            "an id is 1 to 32 of a-z, 0-9 and -"
+        } else if RESERVED.contains(&id) {
+            "this id is taken by something else"
+        } else if all.iter().take(n).any(|other| other.id == id) {
+            "this id is there twice"
+        } else if provider.kind == ProviderKind::Oidc && provider.issuer.is_empty() {
+            "an OpenID provider has an issuer"
+        } else {
+            continue;
+        };
+        return Err(Error::internal(format!("AUTH_PROVIDERS: {id}: {fault}")));
+    }
+    Ok(all)
 }
 
 #[allow(clippy::disallowed_methods)] // the one home of this call
@@ -84,9 +122,7 @@ impl Config {
     pub fn from_env() -> Result<Self> {
         let providers = match var("AUTH_PROVIDERS") {
             None => Vec::new(),
-            Some(json) => {
-                serde_json::from_str(&json).map_err(|e| Error::internal(format!("AUTH_PROVIDERS: {e}")))?
-            }
+            Some(json) => providers(&json)?,
         };
         Ok(Self {
             stage: var("STAGE").unwrap_or_else(|| "local".into()),
@@ -105,6 +141,7 @@ impl Config {
             auth_secrets_secret: var("AUTH_SECRETS_SECRET"),
             ai_providers_secret: var("AI_PROVIDERS_SECRET"),
             metering_queue_url: var("METERING_QUEUE_URL"),
+            mail_from: var("MAIL_FROM"),
         })
     }
 
@@ -116,5 +153,37 @@ impl Config {
         value
             .as_deref()
             .ok_or_else(|| Error::internal(format!("{name} is not set")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_are_read_with_what_their_kind_needs() {
+        let all = providers(
+            r#"[{"id":"google","name":"Google","issuer":"https://accounts.google.com","clientId":"g"},
+                {"id":"github","name":"GitHub","kind":"github","clientId":"h"}]"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (all[0].kind, all[1].kind),
+            (ProviderKind::Oidc, ProviderKind::Github)
+        );
+        for (id, rest) in [
+            ("", r#""issuer":"https://x.example""#),
+            ("Google", r#""issuer":"https://x.example""#),
+            ("a/b", r#""issuer":"https://x.example""#),
+            ("email", r#""issuer":"https://x.example""#),
+            ("magic-link", r#""issuer":"https://x.example""#),
+            ("x", r#""kind":"oidc""#),
+            ("x", r#""issuer":"https://x.example","secret":"s""#),
+        ] {
+            let json = format!(r#"[{{"id":"{id}","name":"X","clientId":"c",{rest}}}]"#);
+            assert!(providers(&json).is_err(), "{json}");
+        }
+        let twin = r#"{"id":"x","name":"X","kind":"github","clientId":"c"}"#;
+        assert!(providers(&format!("[{twin},{twin}]")).is_err());
     }
 }

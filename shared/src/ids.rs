@@ -154,6 +154,10 @@ id!(
     ApiKeyId, "key_"
 );
 id!(
+    /// An account at an identity provider, as one way of a person to sign in.
+    IdentityId, "idn_"
+);
+id!(
     /// A workspace.
     WorkspaceId, "ws_"
 );

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camarad::clock::ManualClock;
 use camarad::ids::{
-    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, SessionId, UserId, WorkspaceId,
+    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, IdentityId, SessionId, UserId, WorkspaceId,
 };
 use camarad::store::Key;
 use camarad::store::keys::{self, Index, List};
@@ -39,6 +39,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         AuditId::new(&clock),
     );
     let (agent, api_key) = (AgentId::new(workspace, &clock), ApiKeyId::new(&clock));
+    let identity = IdentityId::new(&clock);
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     let rows = [
         ("user", item(keys::user(user))),
@@ -51,6 +52,8 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("memberships", list(keys::memberships(user))),
         ("email", item(keys::email("hash"))),
         ("identity", item(keys::identity("{provider}", "hash"))),
+        ("linked_identity", item(keys::linked_identity(user, identity))),
+        ("linked_identities", list(keys::linked_identities(user))),
         ("auth_state", item(keys::auth_state("hash"))),
         ("workspace", item(keys::workspace(workspace))),
         ("member", item(keys::member(workspace, user))),
@@ -105,6 +108,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         (user.to_string(), "{user}"),
         (session.to_string(), "{session}"),
         (api_key.to_string(), "{key}"),
+        (identity.to_string(), "{identity}"),
         (workspace.to_string(), "{workspace}"),
         (conversation.to_string(), "{conversation}"),
         (call.to_string(), "{call}"),

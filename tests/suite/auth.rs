@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use url::Url;
 
-const STATE_COOKIE: &str = "__Host-camarad-state";
+pub const STATE_COOKIE: &str = "__Host-camarad-state";
 
 /// A deployment with one OpenID provider, configured twice: as `local` and as `other`.
 pub struct Scene {
@@ -43,9 +43,9 @@ async fn scene_signing(alg: &str) -> Scene {
     let provider = |id: &str| ProviderConfig {
         id: id.into(),
         name: "Local".into(),
-        kind: Default::default(),
         issuer: peer.issuer.clone(),
         client_id: peer.client_id.clone(),
+        ..ProviderConfig::default()
     };
     let setup = Setup {
         providers: vec![
@@ -128,19 +128,7 @@ impl Scene {
     }
 
     pub async fn audits(&self, scope: &str) -> Vec<(String, Value)> {
-        let page = PageRequest::default();
-        let records = self
-            .t
-            .app
-            .db()
-            .list::<AuditRecord>(&keys::audits(scope), &page, false)
-            .await
-            .unwrap();
-        records
-            .items
-            .into_iter()
-            .map(|r| (r.action.as_str().to_owned(), r.detail))
-            .collect()
+        audits(&self.t, scope).await
     }
 
     /// What was done, by name: records of one moment have no order.
@@ -171,6 +159,15 @@ impl Scene {
         }
         all
     }
+}
+
+/// What was done in this scope, with its details.
+pub async fn audits(t: &TestApp, scope: &str) -> Vec<(String, Value)> {
+    let page = PageRequest::default();
+    let db = t.app.db();
+    let records = db.list::<AuditRecord>(&keys::audits(scope), &page, false).await;
+    let named = |r: AuditRecord| (r.action.as_str().to_owned(), r.detail);
+    records.unwrap().items.into_iter().map(named).collect()
 }
 
 pub fn query(url: &str) -> HashMap<String, String> {

@@ -83,6 +83,7 @@ async fn no_tampered_id_token_signs_anybody_in() {
         "id_token_nonce",
         "id_token_expired",
         "id_token_at_hash",
+        "id_token_key",
         "id_token_malformed",
     ];
     for how in Tamper::ALL {
@@ -208,7 +209,7 @@ async fn an_address_that_is_taken_opens_no_account_for_another_identity() {
         .assert_problem(409, "account_exists");
     assert_eq!(
         s.audits("platform").await[0].1,
-        json!({"provider": "other", "reason": "account_exists"})
+        json!({"provider": "other", "method": "oidc", "reason": "account_exists"})
     );
     assert_eq!(s.actions(ann["user"]["id"].as_str().unwrap()).await.len(), 3);
 }

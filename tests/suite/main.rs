@@ -11,6 +11,8 @@ mod access;
 mod agents;
 mod api_keys;
 mod auth;
+mod auth_github;
+mod auth_openid;
 mod auth_refresh;
 mod auth_refused;
 mod cost;

@@ -1,7 +1,7 @@
 //! Redirects and cookies: how a browser hears of it.
 
 use axum::http::header::{LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use camarad::app::App;
 use camarad::context::Context;
@@ -9,21 +9,13 @@ use camarad::domain::auth::attempt::{ATTEMPT_LIFE, Mode};
 use camarad::domain::auth::grant::TokenGrant;
 use camarad::domain::auth::return_to::ReturnTo;
 use camarad::domain::auth::sessions::Session;
+use camarad::domain::auth::sign_in::SignedIn;
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, ACCESS_COOKIE, REFRESH_COOKIE, STATE_COOKIE};
-use camarad::random;
+use camarad::reply::Reply;
 
 /// Two Set-Cookie headers.
 pub(super) type Cookies = AppendHeaders<[(HeaderName, HeaderValue); 2]>;
-
-/// The secret that a sign-in is bound to: the browser's own, if it has one already, so that two tabs can sign in side
-/// by side.
-pub(super) fn binding(headers: &HeaderMap) -> String {
-    let known = cookies::cookie(headers, STATE_COOKIE);
-    let well_formed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-    let known = known.filter(|value| value.len() == 43 && value.bytes().all(well_formed));
-    known.map_or_else(random::secret, str::to_owned)
-}
 
 fn see_other(url: &str) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1])> {
     let location = HeaderValue::from_str(url).map_err(Error::internal)?;
@@ -37,10 +29,32 @@ pub(super) fn to_provider(url: &str, binding: &str) -> Result<Response> {
     Ok((status, location, [(SET_COOKIE, cookie)]).into_response())
 }
 
-/// On to the frontend, signed in.
-pub(super) fn to_frontend(app: &App, return_to: &ReturnTo, cookies: Cookies) -> Result<Response> {
-    let (status, location) = see_other(&return_to.on(frontend(app)?))?;
-    Ok((status, location, cookies).into_response())
+/// Signed in: tokens for a program; for a browser cookies, and on to the frontend.
+pub(super) async fn signed_in(app: &App, cause: &Context, signed_in: SignedIn) -> Result<Response> {
+    let SignedIn {
+        user,
+        session,
+        refresh,
+        mode,
+        return_to,
+    } = signed_in;
+    let grant = TokenGrant::of(app, cause, (&session, &refresh), Some(user)).await?;
+    match mode {
+        Mode::Token => Ok(Reply::ok(&grant)?.into_response()),
+        Mode::Browser => {
+            let cookies = cookies(&grant, &session, cause)?;
+            let (status, location) = see_other(&return_to.on(frontend(app)?))?;
+            Ok((status, location, cookies).into_response())
+        }
+    }
+}
+
+/// Linked: the session goes on as it is.
+pub(super) fn linked(app: &App, mode: Mode, return_to: &ReturnTo) -> Result<Response> {
+    match mode {
+        Mode::Token => Ok(Reply::no_content().into_response()),
+        Mode::Browser => Ok(see_other(&return_to.on(frontend(app)?))?.into_response()),
+    }
 }
 
 /// A sign-in that failed: a problem for a program, a code in the frontend's address for a browser. Faults of ours stay

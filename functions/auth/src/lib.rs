@@ -11,13 +11,12 @@ use camarad::app::App;
 use camarad::context::Context;
 use camarad::domain::auth::attempt::{Mode, Wish};
 use camarad::domain::auth::grant::{self, CurrentSession, TokenGrant};
-use camarad::domain::auth::return_to::ReturnTo;
-use camarad::domain::auth::sign_in::{self, SignedIn};
+use camarad::domain::auth::sign_in::{self, Finished};
 use camarad::domain::auth::tokens::Jwks;
 use camarad::domain::auth::{refresh as rotation, sessions};
 use camarad::domain::plans::Plan;
 use camarad::error::{Error, Result};
-use camarad::http::cookies::{REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
+use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
 use camarad::http::problem::{Problem, PublicProblems, ReadProblems};
 use camarad::http::{Caller, OptionalBody, Query};
 use camarad::reply::Reply;
@@ -79,33 +78,6 @@ struct LoginQuery {
     mode: Mode,
 }
 
-impl LoginQuery {
-    fn wish(self, app: &App) -> Result<Wish> {
-        let plan = self.plan.unwrap_or(Plan::Personal);
-        if !plan.self_service() {
-            return Err(Error::field("query.plan", "is by contract: contact sales"));
-        }
-        let frontend = app.config().frontend_origins.first();
-        if self.mode == Mode::Browser && frontend.is_none() {
-            return Err(Error::field(
-                "query.mode",
-                "must be token: this deployment has no frontend",
-            ));
-        }
-        let return_to = match (self.return_to, frontend) {
-            (Some(text), Some(origin)) => ReturnTo::parse(&text, origin)
-                .ok_or_else(|| Error::field("query.returnTo", "must be a path of the frontend"))?,
-            (Some(_), None) => return Err(Error::field("query.returnTo", "has nowhere to return to")),
-            (None, _) => ReturnTo::default(),
-        };
-        Ok(Wish {
-            plan,
-            return_to,
-            mode: self.mode,
-        })
-    }
-}
-
 /// Go and sign in
 ///
 /// Redirects to the provider, and sets a cookie that the callback wants back: a program that keeps no cookies sends it
@@ -123,8 +95,9 @@ async fn login(
     headers: HeaderMap,
     Query(query): Query<LoginQuery>,
 ) -> Result<Response> {
-    let wish = query.wish(&app)?;
-    let binding = answers::binding(&headers);
+    let wanted = (query.plan, query.return_to.as_deref(), query.mode);
+    let wish = Wish::of(app.config(), "query.", wanted)?;
+    let binding = cookies::binding(&headers, STATE_COOKIE);
     let url = sign_in::begin(&app, &context, &provider, &binding, wish).await?;
     answers::to_provider(&url, &binding)
 }
@@ -146,15 +119,17 @@ struct CallbackQuery {
 /// Come back from the provider
 ///
 /// A browser goes on to the frontend with cookies, or with `?error=` and a code; a program gets tokens. The first
-/// sign-in makes the account and starts its trial.
+/// sign-in makes the account and starts its trial. One that was started to link a further way to sign in links it.
 #[utoipa::path(get, path = "/api/auth/{provider}/callback", tag = "auth", security(()),
     params(("provider" = String, Path), CallbackQuery),
     responses((status = 200, description = "In mode `token`.", body = TokenGrant),
+        (status = 204, description = "In mode `token`: it is linked."),
         (status = 303, description = "In mode `browser`: to the frontend.", headers(("Location" = String), ("Set-Cookie" = String))),
         (status = 400, description = "A check failed: start again.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The session that wanted to link has ended.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The provider refused, or has not verified the e-mail address.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such provider.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The address belongs to an account with another way to sign in.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The address belongs to an account with another way to sign in, or what would be linked to another account.", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The provider does not answer.", body = Problem, content_type = "application/problem+json"),
         PublicProblems))]
 async fn callback(
@@ -172,24 +147,10 @@ async fn callback(
         error: query.error,
     };
     let binding = cookie(&headers, STATE_COOKIE);
-    let finished = sign_in::finish(&app, &context, &provider, binding, answer).await;
-    let SignedIn {
-        user,
-        session,
-        refresh,
-        mode,
-        return_to,
-    } = match finished {
-        Ok(signed_in) => signed_in,
-        Err(error) => return answers::refusal(&app, mode, error),
-    };
-    let grant = TokenGrant::of(&app, &context, (&session, &refresh), Some(user)).await?;
-    match mode {
-        Mode::Token => Ok(Reply::ok(&grant)?.into_response()),
-        Mode::Browser => {
-            let cookies = answers::cookies(&grant, &session, &context)?;
-            answers::to_frontend(&app, &return_to, cookies)
-        }
+    match sign_in::finish(&app, &context, &provider, binding, answer).await {
+        Ok(Finished::SignedIn(signed_in)) => answers::signed_in(&app, &context, *signed_in).await,
+        Ok(Finished::Linked { mode, return_to }) => answers::linked(&app, mode, &return_to),
+        Err(error) => answers::refusal(&app, mode, error),
     }
 }
 

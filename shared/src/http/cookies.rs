@@ -1,16 +1,25 @@
 //! The cookies of a browser. All have the `__Host-` prefix (RFC 6265bis §4.1.3.2): sent to this host alone, over TLS
 //! alone, and no subdomain can plant one.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 pub use super::caller::{ACCESS_COOKIE, cookie, same_site};
 use crate::error::{Error, Result};
+use crate::random;
 
 /// The cookie that carries a browser's refresh token.
 pub const REFRESH_COOKIE: &str = "__Host-camarad-refresh";
 
 /// The cookie that a started sign-in is bound to.
 pub const STATE_COOKIE: &str = "__Host-camarad-state";
+
+/// The secret in the cookie `name` that something is bound to: the browser's own, if it has one already, so that two
+/// tabs can go side by side.
+pub fn binding(headers: &HeaderMap, name: &str) -> String {
+    let well_formed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let known = cookie(headers, name).filter(|value| value.len() == 43 && value.bytes().all(well_formed));
+    known.map_or_else(random::secret, str::to_owned)
+}
 
 /// A Set-Cookie header that keeps `value` for `seconds`.
 ///

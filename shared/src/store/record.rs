@@ -32,6 +32,8 @@ actions! {
     UserCreated "user.created",
     UserUpdated "user.updated",
     SessionRevoked "session.revoked",
+    IdentityLinked "identity.linked",
+    IdentityUnlinked "identity.unlinked",
     WorkspaceCreated "workspace.created",
     WorkspaceUpdated "workspace.updated",
     WorkspaceDeleted "workspace.deleted",

@@ -58,6 +58,8 @@ pub struct Setup {
     pub db: Option<Db>,
     /// Their client secrets: a JSON object by provider id.
     pub provider_secrets: serde_json::Value,
+    /// Whom mail comes from; without it there is none.
+    pub mail_from: Option<String>,
 }
 
 /// One deployment of Camarad, for one test.
@@ -132,6 +134,7 @@ impl TestApp {
             auth_secrets_secret: Some("auth-secrets".into()),
             ai_providers_secret: Some("ai-providers".into()),
             metering_queue_url: queue.queue_url,
+            mail_from: setup.mail_from,
         };
         let clock = Arc::new(ManualClock::ticking(SystemClock.now()));
         let db = setup.db.unwrap_or_else(|| Db::new(dynamodb.clone(), "camarad"));

@@ -2,6 +2,7 @@
 //! the wire is the code that runs in production.
 
 pub mod ai;
+pub mod github;
 pub mod lambda;
 pub mod oidc;
 

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::return_to::ReturnTo;
 use crate::app::App;
-use crate::config::ProviderConfig;
+use crate::config::{Config, ProviderConfig};
 use crate::domain::plans::Plan;
 use crate::error::{Error, Result};
+use crate::ids::{SessionId, UserId};
 use crate::ports::oidc;
 use crate::random;
 use crate::store::keys::{self, Key};
@@ -45,7 +46,7 @@ impl Mode {
     }
 }
 
-/// What the person wants, beside signing in.
+/// What the person wants, beside being identified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wish {
     /// The plan of the trial, if this is their first time.
@@ -54,6 +55,49 @@ pub struct Wish {
     pub return_to: ReturnTo,
     /// Who gets the tokens.
     pub mode: Mode,
+}
+
+impl Wish {
+    /// The wish that a request names; `at` stands before the names of its fields in errors.
+    ///
+    /// # Errors
+    /// `Invalid`: the plan is by contract, the place is none of the frontend's, or there is no frontend.
+    pub fn of(
+        config: &Config,
+        at: &str,
+        (plan, return_to, mode): (Option<Plan>, Option<&str>, Mode),
+    ) -> Result<Self> {
+        let refused = |field: &str, why: &str| Error::field(format!("{at}{field}"), why);
+        let plan = plan.unwrap_or(Plan::Personal);
+        if !plan.self_service() {
+            return Err(refused("plan", "is by contract: contact sales"));
+        }
+        let frontend = config.frontend_origins.first();
+        if mode == Mode::Browser && frontend.is_none() {
+            return Err(refused("mode", "must be token: this deployment has no frontend"));
+        }
+        let return_to = match (return_to, frontend) {
+            (Some(text), Some(origin)) => ReturnTo::parse(text, origin)
+                .ok_or_else(|| refused("returnTo", "must be a path of the frontend"))?,
+            (Some(_), None) => return Err(refused("returnTo", "has nowhere to return to")),
+            (None, _) => ReturnTo::default(),
+        };
+        Ok(Self {
+            plan,
+            return_to,
+            mode,
+        })
+    }
+}
+
+/// Whose account an attempt links to, instead of signing in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkTo {
+    /// The person.
+    pub user: UserId,
+    /// The session that asked; it must still be live at the end.
+    pub session: SessionId,
 }
 
 /// A started sign-in, found by its state parameter, used once.
@@ -71,7 +115,13 @@ pub(super) struct Attempt {
     pub(super) plan: Plan,
     pub(super) return_to: ReturnTo,
     pub(super) mode: Mode,
+    /// Set when it is to link and not to sign in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<LinkTo>,
     expires_at: Timestamp,
+    /// The moment of its end: everything about it is judged at this time.
+    #[serde(skip)]
+    pub(super) taken_at: Timestamp,
 }
 
 impl Entity for Attempt {
@@ -85,7 +135,12 @@ impl Entity for Attempt {
 }
 
 impl Attempt {
-    pub(super) fn start(provider: &str, binding: &str, wish: Wish, now: Timestamp) -> Result<Self> {
+    pub(super) fn start(
+        provider: &str,
+        binding: &str,
+        (wish, link): (Wish, Option<LinkTo>),
+        now: Timestamp,
+    ) -> Result<Self> {
         Ok(Self {
             state: format!("{}{}", wish.mode.prefix(), random::secret()),
             provider: provider.to_owned(),
@@ -95,7 +150,9 @@ impl Attempt {
             plan: wish.plan,
             return_to: wish.return_to,
             mode: wish.mode,
+            link,
             expires_at: now.checked_add(ATTEMPT_LIFE).map_err(Error::internal)?,
+            taken_at: now,
         })
     }
 
@@ -115,6 +172,7 @@ impl Attempt {
         };
         Ok(Some(Self {
             state: state.to_owned(),
+            taken_at: now,
             ..taken.read()?
         }))
     }

@@ -1,23 +1,21 @@
 //! From a proven identity to a session: of the person who has it, or of a new one.
 
-use jiff::SignedDuration;
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
-use super::id_token;
+use super::proven::Proven;
 use super::refresh::RefreshToken;
 use super::sessions::Session;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::ledger::{self, TRIAL_STARTED, TrialStarted};
-use crate::domain::name::Name;
 use crate::domain::plans::{Plan, TRIAL_DAYS};
-use crate::domain::users::fields::{AvatarUrl, Locale, Timezone};
-use crate::domain::users::identity::{HeldEmail, Identity};
+use crate::domain::users::identity::{HeldEmail, Identity, LinkedIdentity};
 use crate::domain::users::{Account, SubscriptionStatus, User};
-use crate::error::{Error, Result};
-use crate::ids::UserId;
+use crate::error::{Error, Result, SignInRefusal};
+use crate::ids::{IdentityId, UserId};
 use crate::store::record::{Action, Scope};
-use crate::store::{Cond, Update, keys};
+use crate::store::{Cond, Key, Tx, Update, keys};
 
 /// The code of the refusal to sign in by another way than the one that the address came with.
 pub(super) const ACCOUNT_EXISTS: &str = "account_exists";
@@ -35,25 +33,52 @@ pub(super) struct Entered {
     pub(super) refresh: RefreshToken,
 }
 
-/// Signs in the person whom this identity belongs to, or makes them on the trial of `plan`.
+/// What a sign-in uses up, in its own commit: so it signs in once, and is not lost when the commit fails.
+#[derive(Debug, Clone)]
+pub(super) struct Spent {
+    pub(super) key: Key,
+    pub(super) cond: Cond,
+}
+
+fn spend<'a>(tx: Tx<'a>, spent: Option<&Spent>) -> Tx<'a> {
+    match spent {
+        None => tx,
+        Some(spent) => tx.delete(spent.key.clone(), Some(spent.cond.clone()), || {
+            Error::SignIn(SignInRefusal::Failed)
+        }),
+    }
+}
+
+/// Signs in the person whom this identity belongs to, or makes them on the trial of `plan`. Where the address itself is
+/// the proof, it is the identity.
 ///
 /// # Errors
 /// `Conflict` with `account_exists` when the address belongs to somebody with another identity: a provider that
-/// vouches for an address must not thereby open an account that it did not open before.
+/// vouches for an address must not thereby open an account that it did not open before. `SignIn` when what would be
+/// spent is spent.
 pub(super) async fn enter(
     app: &App,
     cause: &Context,
-    provider: &str,
     plan: Plan,
-    (identity, email): (&id_token::Identity, &str),
+    (proven, spent): (&Proven, Option<&Spent>),
 ) -> Result<Entered> {
-    let (by_identity, by_email) = (keys::identity(provider, &identity.sub), keys::email(email));
+    let by_email = keys::email(&proven.email);
+    let by_identity = proven
+        .subject
+        .as_deref()
+        .map(|subject| keys::identity(&proven.provider, subject));
+    let wanted: Vec<_> = by_identity.iter().chain([&by_email]).cloned().collect();
     for _ in 0..TRIES {
-        let mut found = app.db().batch(&[by_identity.clone(), by_email.clone()]).await?;
-        if let Some(known) = found.read::<Identity>(&by_identity)? {
-            return login(app, cause, provider, known.user_id).await;
+        let mut found = app.db().batch(&wanted).await?;
+        let holder = found.read::<HeldEmail>(&by_email)?.map(|held| held.user_id);
+        let known = match &by_identity {
+            Some(key) => found.read::<Identity>(key)?.map(|identity| identity.user_id),
+            None => holder,
+        };
+        if let Some(user) = known {
+            return login(app, cause, user, (proven, spent)).await;
         }
-        if found.read::<HeldEmail>(&by_email)?.is_some() {
+        if holder.is_some() {
             let detail =
                 "this e-mail address belongs to an account with another way to sign in: use that one";
             return Err(Error::Conflict {
@@ -61,7 +86,7 @@ pub(super) async fn enter(
                 detail: detail.into(),
             });
         }
-        match sign_up(app, cause, provider, plan, (identity, email)).await {
+        match sign_up(app, cause, plan, (proven, spent)).await {
             Err(Error::Conflict { code: RACED, .. }) => {}
             other => return other,
         }
@@ -69,26 +94,26 @@ pub(super) async fn enter(
     Err(Error::Unavailable("first sign-ins kept racing".into()))
 }
 
-async fn login(app: &App, cause: &Context, provider: &str, id: UserId) -> Result<Entered> {
+async fn login(
+    app: &App,
+    cause: &Context,
+    id: UserId,
+    (proven, spent): (&Proven, Option<&Spent>),
+) -> Result<Entered> {
     let user: User = app
         .db()
         .get(&keys::user(id))
         .await?
         .ok_or_else(|| Error::internal("an identity of nobody"))?;
-    let (session, refresh) = Session::start(id, provider, cause, app.clock())?;
+    let (session, refresh) = Session::start(id, &proven.provider, cause, app.clock())?;
     let cause = cause.signed_in(id, session.id);
     let seen = Update::of(keys::user(id))
         .set("lastLoginAt", cause.now)?
         .when(Cond::item_exists());
-    app.tx(&cause)
+    spend(app.tx(&cause), spent)
         .create(&session)?
         .update(seen, || Error::NotFound)
-        .audit(
-            Action::UserLogin,
-            Scope::Account(id),
-            session.id,
-            json!({ "provider": provider }),
-        )?
+        .audit(Action::UserLogin, Scope::Account(id), session.id, way(proven))?
         .run()
         .await?;
     Ok(Entered {
@@ -101,60 +126,70 @@ async fn login(app: &App, cause: &Context, provider: &str, id: UserId) -> Result
     })
 }
 
+/// How somebody came in, for audit records.
+pub(super) fn way(proven: &Proven) -> Value {
+    json!({ "provider": proven.provider, "method": proven.method })
+}
+
+/// Stages a provider's account as a way of `user` to sign in, on both sides.
+///
+/// # Errors
+/// `on_taken` when it is somebody's already.
+pub(super) fn hold_identity<'a>(
+    tx: Tx<'a>,
+    (app, now): (&App, Timestamp),
+    user: UserId,
+    proven: &Proven,
+    on_taken: impl Fn() -> Error + Send + Sync + 'static,
+) -> Result<Tx<'a>> {
+    let Some(subject) = &proven.subject else {
+        return Ok(tx);
+    };
+    let identity = Identity {
+        id: IdentityId::new(app.clock()),
+        provider: proven.provider.clone(),
+        subject: subject.clone(),
+        user_id: user,
+        linked_at: now,
+    };
+    tx.create_or(&identity, on_taken)?.create(&LinkedIdentity {
+        identity,
+        email: proven.email.clone(),
+    })
+}
+
 async fn sign_up(
     app: &App,
     cause: &Context,
-    provider: &str,
     plan: Plan,
-    (identity, email): (&id_token::Identity, &str),
+    (proven, spent): (&Proven, Option<&Spent>),
 ) -> Result<Entered> {
     let raced = || Error::Conflict {
         code: RACED,
         detail: "another sign-in came first".into(),
     };
-    let user = person(app, cause, identity, email);
+    let user = person(app, cause, proven);
     let account = trial(&user, plan)?;
     let held = HeldEmail {
-        email: email.to_owned(),
+        email: proven.email.clone(),
         user_id: user.id,
     };
-    let identity = Identity {
-        provider: provider.to_owned(),
-        subject: identity.sub.clone(),
-        user_id: user.id,
-        linked_at: cause.now,
-    };
-    let (session, refresh) = Session::start(user.id, provider, cause, app.clock())?;
+    let (session, refresh) = Session::start(user.id, &proven.provider, cause, app.clock())?;
     let cause = cause.signed_in(user.id, session.id);
     let scope = Scope::Account(user.id);
     let started = TrialStarted {
         user_id: user.id,
         plan,
     };
-    app.tx(&cause)
-        .create_or(&identity, raced)?
-        .create_or(&held, raced)?
+    let subscription = json!({ "plan": plan, "trialEndsAt": account.trial_ends_at });
+    let tx = spend(app.tx(&cause), spent).create_or(&held, raced)?;
+    hold_identity(tx, (app, cause.now), user.id, proven, raced)?
         .create(&user)?
         .create(&account)?
         .create(&session)?
-        .audit(
-            Action::UserCreated,
-            scope,
-            user.id,
-            json!({ "provider": provider }),
-        )?
-        .audit(
-            Action::SubscriptionCreated,
-            scope,
-            user.id,
-            json!({ "plan": plan, "trialEndsAt": account.trial_ends_at }),
-        )?
-        .audit(
-            Action::UserLogin,
-            scope,
-            session.id,
-            json!({ "provider": provider }),
-        )?
+        .audit(Action::UserCreated, scope, user.id, way(proven))?
+        .audit(Action::SubscriptionCreated, scope, user.id, subscription)?
+        .audit(Action::UserLogin, scope, session.id, way(proven))?
         .event(TRIAL_STARTED, started)?
         .run()
         .await?;
@@ -170,30 +205,14 @@ async fn sign_up(
 }
 
 /// A new person, as far as the provider describes them well.
-fn person(app: &App, cause: &Context, identity: &id_token::Identity, email: &str) -> User {
-    let local = email.split('@').next().unwrap_or(email);
-    let name = identity.name.as_deref().and_then(Name::parse).map(String::from);
-    let locale = identity
-        .locale
-        .as_deref()
-        .and_then(Locale::parse)
-        .map(String::from);
-    let timezone = identity
-        .zoneinfo
-        .as_deref()
-        .and_then(Timezone::parse)
-        .map(String::from);
+fn person(app: &App, cause: &Context, proven: &Proven) -> User {
     User {
         id: UserId::new(app.clock()),
-        email: email.to_owned(),
-        name: name.unwrap_or_else(|| local.chars().take(100).collect()),
-        avatar_url: identity
-            .picture
-            .as_deref()
-            .and_then(AvatarUrl::parse)
-            .map(String::from),
-        locale: locale.unwrap_or_else(|| "en".into()),
-        timezone: timezone.unwrap_or_else(|| "UTC".into()),
+        email: proven.email.clone(),
+        name: proven.about.name_or(&proven.email),
+        avatar_url: proven.about.avatar_url(),
+        locale: proven.about.locale(),
+        timezone: proven.about.timezone(),
         last_login_at: cause.now,
         onboarding_completed_at: None,
         created_at: cause.now,

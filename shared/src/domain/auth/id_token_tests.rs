@@ -219,23 +219,67 @@ fn a_key_verifies_only_what_its_type_and_purpose_say() {
     assert_eq!(run(&ed.token(&good()), &[symmetric]), Err(Flaw::Key));
 }
 
-#[test]
-fn a_key_that_the_token_brings_along_is_not_used() {
-    let (ours, theirs) = (signer(Algorithm::ES256), signer(Algorithm::ES256));
-    let mut header = JwtHeader::new(Algorithm::ES256);
-    header.kid = Some("k1".into());
-    header.jwk = Some(jwk::Jwk::from_encoding_key(&theirs.private, Algorithm::ES256).unwrap());
-    let token = jsonwebtoken::encode(&header, &good(), &theirs.private).unwrap();
-    assert_eq!(
-        run(&token, std::slice::from_ref(&ours.public)),
-        Err(Flaw::Signature)
-    );
+/// A token with this header, whatever it says, signed by a published key.
+fn under(header: &Value, signer: &Signer) -> String {
+    let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let message = format!("{}.{}", part(header), part(&good()));
+    let signature =
+        jsonwebtoken::crypto::sign(message.as_bytes(), &signer.private, signer.algorithm).unwrap();
+    format!("{message}.{signature}")
 }
 
 #[test]
-fn of_two_keys_under_one_id_either_may_have_signed() {
+fn a_key_that_the_token_brings_along_is_not_used() {
+    let (ours, theirs) = (signer(Algorithm::ES256), signer(Algorithm::ES256));
+    let published = std::slice::from_ref(&ours.public);
+    let own = jwk::Jwk::from_encoding_key(&theirs.private, Algorithm::ES256).unwrap();
+    for (name, value) in [
+        ("jwk", serde_json::to_value(own).unwrap()),
+        ("jku", json!("https://evil.example/jwks.json")),
+        ("x5u", json!("https://evil.example/cert.pem")),
+        ("x5c", json!(["MIIB"])),
+    ] {
+        let header = json!({"alg": "ES256", "kid": "k1", name: value});
+        // Signed by the one that it brings, and even by the published one.
+        for signer in [&theirs, &ours] {
+            assert_eq!(run(&under(&header, signer), published), Err(Flaw::Key), "{name}");
+        }
+    }
+}
+
+#[test]
+fn of_two_keys_under_one_id_neither_is_believed() {
     let (one, two) = (signer(Algorithm::ES256), signer(Algorithm::ES256));
-    assert!(run(&two.token(&good()), &[one.public, two.public.clone()]).is_ok());
+    let other_type = signer(Algorithm::EdDSA);
+    for token in [one.token(&good()), two.token(&good())] {
+        let twins = [one.public.clone(), two.public.clone()];
+        assert_eq!(run(&token, &twins), Err(Flaw::Key));
+    }
+    // RFC 7517 §4.5: keys of different types may share an id.
+    assert!(run(&one.token(&good()), &[one.public.clone(), other_type.public]).is_ok());
+}
+
+#[test]
+fn a_header_that_says_something_twice_is_refused() {
+    let signer = signer(Algorithm::EdDSA);
+    for header in [
+        r#"{"alg":"EdDSA","kid":"k1","kid":"k1"}"#,
+        r#"{"alg":"none","kid":"k1","alg":"EdDSA"}"#,
+    ] {
+        let message = format!(
+            "{}.{}",
+            BASE64URL_NOPAD.encode(header.as_bytes()),
+            BASE64URL_NOPAD.encode(good().to_string().as_bytes())
+        );
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &signer.private, signer.algorithm).unwrap();
+        let token = format!("{message}.{signature}");
+        assert_eq!(
+            run(&token, std::slice::from_ref(&signer.public)),
+            Err(Flaw::Malformed),
+            "{header}"
+        );
+    }
 }
 
 #[test]
@@ -262,14 +306,52 @@ fn a_short_rsa_key_is_no_key() {
 #[test]
 fn extensions_that_must_be_understood_are_refused() {
     let signer = signer(Algorithm::EdDSA);
-    let mut header = JwtHeader::new(Algorithm::EdDSA);
-    header.kid = Some("k1".into());
-    header.crit = Some(vec!["b64".into()]);
-    let token = jsonwebtoken::encode(&header, &good(), &signer.private).unwrap();
-    assert_eq!(
-        run(&token, std::slice::from_ref(&signer.public)),
-        Err(Flaw::Malformed)
-    );
+    for more in [
+        json!({"crit": ["b64"], "b64": true}),
+        json!({"crit": ["exp"]}),
+        json!({"crit": []}),
+        json!({"b64": false}),
+        json!({"b64": true}),
+    ] {
+        let mut header = json!({"alg": "EdDSA", "kid": "k1"});
+        for (name, value) in more.as_object().unwrap() {
+            header[name] = value.clone();
+        }
+        let token = under(&header, &signer);
+        assert_eq!(
+            run(&token, std::slice::from_ref(&signer.public)),
+            Err(Flaw::Malformed),
+            "{more}"
+        );
+    }
+    // The same way of signing, without an extension.
+    let token = under(&json!({"alg": "EdDSA", "kid": "k1"}), &signer);
+    assert!(run(&token, std::slice::from_ref(&signer.public)).is_ok());
+}
+
+#[test]
+fn each_algorithm_off_the_list_is_refused() {
+    let signer = signer(Algorithm::EdDSA);
+    for alg in ["HS256", "HS384", "HS512", "RS384", "RS512", "PS256", "ES384"] {
+        let token = encoded(&json!({"alg": alg, "kid": "k1"}), &good(), "AAAA");
+        let refused = run(&token, std::slice::from_ref(&signer.public));
+        assert_eq!(refused, Err(Flaw::Algorithm), "{alg}");
+    }
+}
+
+#[test]
+fn userinfo_adds_what_the_token_does_not_say_and_changes_nothing_else() {
+    let identity = |value: Value| serde_json::from_value::<Identity>(value).unwrap();
+    let told = identity(json!({"sub": "108", "email": "u@example.com", "email_verified": true, "name": "U"}));
+    let silent = identity(json!({"sub": "108", "email_verified": true}));
+    let full = silent.clone().completed_by(told.clone());
+    assert_eq!(full.verified_email().as_deref(), Some("u@example.com"));
+    assert_eq!(full.name.as_deref(), Some("U"));
+    // A flag without an address vouches for no other address.
+    let unverified = identity(json!({"sub": "108", "email": "u@example.com"}));
+    assert_eq!(silent.completed_by(unverified).verified_email(), None);
+    let own = identity(json!({"sub": "108", "email": "t@example.com", "email_verified": true, "name": "T"}));
+    assert_eq!(own.clone().completed_by(told), own);
 }
 
 #[test]

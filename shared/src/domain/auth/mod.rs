@@ -3,8 +3,12 @@
 pub mod api_keys;
 pub mod attempt;
 mod enter;
+mod github;
 pub mod grant;
 pub mod id_token;
+pub mod link;
+mod openid;
+mod proven;
 pub mod refresh;
 pub mod return_to;
 pub mod sessions;

@@ -1,23 +1,24 @@
-//! Signing in with an OpenID provider: the decisions. `ports::oidc` speaks the protocol, `id_token` judges what it
-//! brings, `enter` turns it into a session.
+//! Signing in with an identity provider: the decisions. `ports::oidc` speaks the protocols, `openid` and `github` judge
+//! what they bring, `enter` turns it into a session.
 
 use std::collections::HashMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::attempt::{Attempt, Mode, Wish, redirect_uri};
+use super::attempt::{Attempt, LinkTo, Mode, Wish, redirect_uri};
 use super::enter::{self, Entered};
-use super::id_token::{self, Expected, Header, Identity};
+use super::proven::{Method, Proven};
 use super::refresh::RefreshToken;
 use super::return_to::ReturnTo;
 use super::sessions::Session;
+use super::{link, openid};
 use crate::app::App;
-use crate::config::{Config, ProviderConfig};
+use crate::config::{Config, ProviderConfig, ProviderKind};
 use crate::context::Context;
 use crate::domain::users::User;
 use crate::error::{Error, Result, SignInRefusal};
-use crate::ports::oidc::{Exchanged, Metadata, authorization_url};
+use crate::ports::oidc::{Exchanged, authorization_url, github};
 use crate::store::record::{Action, Scope};
 
 /// What came to the callback.
@@ -48,12 +49,41 @@ pub struct SignedIn {
     pub return_to: ReturnTo,
 }
 
+impl SignedIn {
+    pub(super) fn of(entered: Entered, mode: Mode, return_to: ReturnTo) -> Self {
+        let Entered {
+            user,
+            session,
+            refresh,
+        } = entered;
+        Self {
+            user,
+            session,
+            refresh,
+            mode,
+            return_to,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Finished {
+    /// Somebody is signed in.
+    SignedIn(Box<SignedIn>),
+    /// Somebody who is signed in has one more way to sign in.
+    Linked {
+        /// Who asked.
+        mode: Mode,
+        /// Where a browser goes.
+        return_to: ReturnTo,
+    },
+}
+
 /// Why it did not.
-enum Stop {
-    /// A check failed: told in the log and, once an attempt is known, in the audit log.
+pub(super) enum Stop {
+    /// A check failed, or the provider said no: told in the log and, as an attempt is known, in the audit log.
     Refused(SignInRefusal, &'static str),
-    /// The provider itself said no.
-    Denied,
     /// Something else.
     Error(Error),
 }
@@ -64,8 +94,12 @@ impl From<Error> for Stop {
     }
 }
 
-fn failed(reason: &'static str) -> Stop {
+pub(super) fn failed(reason: &'static str) -> Stop {
     Stop::Refused(SignInRefusal::Failed, reason)
+}
+
+pub(super) fn no_email() -> Stop {
+    Stop::Refused(SignInRefusal::EmailUnverified, "email_not_verified")
 }
 
 /// The provider with this id.
@@ -91,144 +125,129 @@ pub async fn begin(
     binding: &str,
     wish: Wish,
 ) -> Result<String> {
-    let metadata = app.oidc()?.metadata(provider, cause.now).await?;
+    start(app, cause, provider, binding, (wish, None)).await
+}
+
+pub(super) async fn start(
+    app: &App,
+    cause: &Context,
+    provider: &ProviderConfig,
+    binding: &str,
+    wish: (Wish, Option<LinkTo>),
+) -> Result<String> {
+    let endpoints = match provider.kind {
+        ProviderKind::Oidc => app.oidc()?.metadata(provider, cause.now).await?.endpoints(),
+        ProviderKind::Github => github::endpoints(provider)?,
+    };
     let attempt = Attempt::start(&provider.id, binding, wish, cause.now)?;
-    let url = authorization_url(provider, &metadata, attempt.secrets(&redirect_uri(app, provider)))?;
+    let url = authorization_url(
+        provider,
+        &endpoints,
+        attempt.secrets(&redirect_uri(app, provider)),
+    )?;
     app.db().put(&attempt, None).await?;
     Ok(url)
 }
 
-/// Ends a sign-in.
+/// Ends a sign-in, or the linking of another way to sign in.
 ///
 /// # Errors
 /// `SignIn` when a check failed or the provider refused; `Conflict` with `account_exists` when the e-mail address
-/// belongs to somebody who signs in another way; `Upstream` when the provider does not answer.
+/// belongs to somebody who signs in another way, with `identity_taken` when what would be linked is somebody else's;
+/// `Unauthenticated` when the session that wanted to link has ended; `Upstream` when the provider does not answer.
 pub async fn finish(
     app: &App,
     cause: &Context,
     provider: &ProviderConfig,
     binding: Option<&str>,
     answer: Answer,
-) -> Result<SignedIn> {
+) -> Result<Finished> {
     let attempt = match binding {
         Some(binding) => Attempt::take(app, &provider.id, (&answer.state, binding), cause.now).await?,
         None => None,
     };
     let Some(attempt) = attempt else {
         // Anybody can call the callback with anything: that is no record's worth.
-        log(cause, provider, "state");
+        log(cause, &provider.id, "state");
         return Err(Error::SignIn(SignInRefusal::Failed));
     };
-    match identify(app, cause, provider, &attempt, &answer).await {
-        Ok((identity, email)) => {
-            let entered = enter::enter(app, cause, &provider.id, attempt.plan, (&identity, &email)).await;
-            if let Err(Error::Conflict {
-                code: enter::ACCOUNT_EXISTS,
-                ..
-            }) = &entered
-            {
-                record(app, cause, provider, enter::ACCOUNT_EXISTS).await;
-            }
-            let Entered {
-                user,
-                session,
-                refresh,
-            } = entered?;
-            Ok(SignedIn {
-                user,
-                session,
-                refresh,
-                mode: attempt.mode,
-                return_to: attempt.return_to,
-            })
-        }
+    let identified = match provider.kind {
+        ProviderKind::Oidc => openid::identify(app, provider, &attempt, &answer).await,
+        ProviderKind::Github => super::github::identify(app, provider, &attempt, &answer).await,
+    };
+    let failure = Failure {
+        provider: &provider.id,
+        method: provider.kind.into(),
+    };
+    match identified {
+        Ok(proven) => conclude(app, cause, attempt, (&proven, &failure)).await,
         Err(Stop::Refused(refusal, reason)) => {
-            record(app, cause, provider, reason).await;
+            failure.record(app, cause, reason).await;
             Err(Error::SignIn(refusal))
         }
-        Err(Stop::Denied) => Err(Error::SignIn(SignInRefusal::Denied)),
         Err(Stop::Error(error)) => Err(error),
     }
 }
 
-/// Who the provider says this is, with their verified address.
-async fn identify(
+async fn conclude(
     app: &App,
     cause: &Context,
-    provider: &ProviderConfig,
-    attempt: &Attempt,
-    answer: &Answer,
-) -> Result<(Identity, String), Stop> {
-    let oidc = app.oidc()?;
-    let metadata = oidc.metadata(provider, cause.now).await?;
-    issuer(provider, &metadata, answer)?;
-    let code = code(answer)?;
-    let redirect_uri = redirect_uri(app, provider);
-    let secret = client_secret(app, provider).await?;
-    let exchanged = oidc
-        .exchange(
-            provider,
-            &metadata,
-            &secret,
-            (code, attempt.secrets(&redirect_uri)),
-        )
-        .await?;
-    let (id_token, access_token) = match exchanged {
-        Exchanged::Tokens {
-            id_token,
-            access_token,
-        } => (id_token, access_token),
-        Exchanged::Refused(error) => {
-            tracing::info!(
-                auth.provider = provider.id,
-                auth.error = error,
-                "the provider refused the code"
-            );
-            return Err(failed("code_refused"));
-        }
-    };
-    let header = Header::of(&id_token).map_err(|flaw| failed(flaw.as_str()))?;
-    let keys = oidc.keys(provider, &metadata, &header.kid, cause.now).await?;
-    let expected = Expected {
-        issuer: &provider.issuer,
-        client_id: &provider.client_id,
-        nonce: &attempt.nonce,
-        access_token: access_token.expose_secret(),
-        now: cause.now,
-    };
-    let identity =
-        id_token::check(&id_token, &header, &keys, expected).map_err(|flaw| failed(flaw.as_str()))?;
-    match identity.verified_email() {
-        Some(email) => Ok((identity, email)),
-        None => Err(Stop::Refused(
-            SignInRefusal::EmailUnverified,
-            "email_not_verified",
-        )),
+    attempt: Attempt,
+    (proven, failure): (&Proven, &Failure<'_>),
+) -> Result<Finished> {
+    let (mode, return_to) = (attempt.mode, attempt.return_to);
+    if let Some(to) = attempt.link {
+        link::conclude(app, cause, to, proven).await?;
+        return Ok(Finished::Linked { mode, return_to });
     }
-}
-
-/// RFC 9207: the answer is this provider's own, not another one's that was mixed in.
-fn issuer(provider: &ProviderConfig, metadata: &Metadata, answer: &Answer) -> Result<(), Stop> {
-    match &answer.iss {
-        Some(iss) if *iss == provider.issuer => Ok(()),
-        None if !metadata.authorization_response_iss_parameter_supported => Ok(()),
-        _ => Err(failed("response_issuer")),
+    let entered = enter::enter(app, cause, attempt.plan, (proven, None)).await;
+    if let Err(Error::Conflict {
+        code: enter::ACCOUNT_EXISTS,
+        ..
+    }) = &entered
+    {
+        failure.record(app, cause, enter::ACCOUNT_EXISTS).await;
     }
+    Ok(Finished::SignedIn(Box::new(SignedIn::of(
+        entered?, mode, return_to,
+    ))))
 }
 
 /// RFC 6749 §4.1.2: a code, or an error.
-fn code(answer: &Answer) -> Result<&str, Stop> {
+pub(super) fn code(answer: &Answer) -> Result<&str, Stop> {
     match (answer.error.as_deref(), answer.code.as_deref()) {
         (None, Some(code)) => Ok(code),
         (None, None) => Err(failed("code_missing")),
         (Some("server_error" | "temporarily_unavailable"), _) => {
             Err(Error::Upstream("the identity provider cannot sign anybody in now: try again").into())
         }
-        (Some(_), _) => Err(Stop::Denied),
+        (Some(_), _) => Err(Stop::Refused(SignInRefusal::Denied, "denied")),
     }
 }
 
-async fn client_secret(app: &App, provider: &ProviderConfig) -> Result<SecretString> {
+/// What came of handing in a code: the ID token, if the protocol has one, and the access token.
+pub(super) fn exchanged(
+    provider: &ProviderConfig,
+    answered: Exchanged,
+) -> Result<(Option<String>, SecretString), Stop> {
+    match answered {
+        Exchanged::Tokens {
+            id_token,
+            access_token,
+        } => Ok((id_token, access_token)),
+        Exchanged::Refused(error) => {
+            let provider = &provider.id;
+            tracing::info!(
+                auth.provider = provider,
+                auth.error = error,
+                "the provider refused the code"
+            );
+            Err(failed("code_refused"))
+        }
+    }
+}
+
+pub(super) async fn client_secret(app: &App, provider: &ProviderConfig) -> Result<SecretString> {
     let id = Config::need(&app.config().auth_secrets_secret, "AUTH_SECRETS_SECRET")?;
     let all = app.secret(id).await?;
     let mut all: HashMap<String, String> = serde_json::from_str(all.expose_secret())
@@ -241,28 +260,37 @@ async fn client_secret(app: &App, provider: &ProviderConfig) -> Result<SecretStr
     })
 }
 
-fn log(cause: &Context, provider: &ProviderConfig, reason: &str) {
+/// Who would have signed in, as far as a failed sign-in knows.
+pub(super) struct Failure<'a> {
+    pub(super) provider: &'a str,
+    pub(super) method: Method,
+}
+
+impl Failure<'_> {
+    /// A sign-in that failed its checks, in the platform's log: whose account it was meant for is not known.
+    pub(super) async fn record(&self, app: &App, cause: &Context, reason: &'static str) {
+        log(cause, self.provider, reason);
+        let detail = json!({ "provider": self.provider, "method": self.method, "reason": reason });
+        let tx = app
+            .tx(cause)
+            .audit(Action::UserLoginFailed, Scope::Platform, self.provider, detail);
+        let written = match tx {
+            Ok(tx) => tx.run().await,
+            Err(error) => Err(error),
+        };
+        // The refusal stands, whether or not it could be recorded.
+        if let Err(error) = written {
+            tracing::error!(request.id = cause.request_id, error = %error, "a failed sign-in could not be recorded");
+        }
+    }
+}
+
+/// A refusal, in the log of the function.
+pub(super) fn log(cause: &Context, provider: &str, reason: &str) {
     tracing::info!(
         request.id = cause.request_id,
-        auth.provider = provider.id,
+        auth.provider = provider,
         auth.reason = reason,
         "sign-in refused"
     );
-}
-
-/// A sign-in that failed its checks, in the platform's log: whose account it was meant for is not known.
-async fn record(app: &App, cause: &Context, provider: &ProviderConfig, reason: &'static str) {
-    log(cause, provider, reason);
-    let detail = json!({ "provider": provider.id, "reason": reason });
-    let tx = app
-        .tx(cause)
-        .audit(Action::UserLoginFailed, Scope::Platform, &provider.id, detail);
-    let written = match tx {
-        Ok(tx) => tx.run().await,
-        Err(error) => Err(error),
-    };
-    // The refusal stands, whether or not it could be recorded.
-    if let Err(error) = written {
-        tracing::error!(request.id = cause.request_id, error = %error, "a failed sign-in could not be recorded");
-    }
 }

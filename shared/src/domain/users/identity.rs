@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::UserId;
+use crate::ids::{IdentityId, UserId};
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
 
@@ -29,6 +29,8 @@ impl Entity for HeldEmail {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
+    /// Its id.
+    pub id: IdentityId,
     /// The provider's id in our configuration.
     pub provider: String,
     /// Who, at that provider, for good.
@@ -43,5 +45,23 @@ impl Entity for Identity {
     const KIND: &'static str = "identity";
     fn key(&self) -> Key {
         keys::identity(&self.provider, &self.subject)
+    }
+}
+
+/// The same beside the person, for their list. Written and deleted together with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkedIdentity {
+    /// Which account at which provider.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The address that the provider vouched for, by which the person recognizes it.
+    pub email: String,
+}
+
+impl Entity for LinkedIdentity {
+    const KIND: &'static str = "linked-identity";
+    fn key(&self) -> Key {
+        keys::linked_identity(self.identity.user_id, self.identity.id)
     }
 }

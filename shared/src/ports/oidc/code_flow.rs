@@ -1,4 +1,4 @@
-//! The authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636).
+//! The authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636), with and without OpenID Connect on top.
 
 use std::pin::Pin;
 
@@ -14,10 +14,20 @@ use oauth2::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::Oidc;
 use super::wire::{Failure, send, unreachable};
-use super::{Metadata, Oidc};
 use crate::config::ProviderConfig;
 use crate::error::{Error, Result};
+
+/// Where and how a provider takes part in the flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    pub(super) authorization: String,
+    pub(super) token: String,
+    /// Whether the client secret goes into the form instead of the header.
+    pub(super) secret_in_body: bool,
+    pub(super) scopes: &'static [&'static str],
+}
 
 /// The secrets of one attempt to sign in.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +47,9 @@ pub struct Attempt<'a> {
 pub enum Exchanged {
     /// The provider took it.
     Tokens {
-        /// Still to be checked.
-        id_token: String,
-        /// For the ID token's `at_hash`.
+        /// Still to be checked; there is none in plain OAuth.
+        id_token: Option<String>,
+        /// For the ID token's `at_hash`, and to ask the provider's API with.
         access_token: SecretString,
     },
     /// The provider refused it, with RFC 6749's error code.
@@ -66,40 +76,26 @@ fn client(provider: &ProviderConfig, redirect_uri: &str) -> Result<OidcClient> {
     Ok(Client::new(ClientId::new(provider.client_id.clone())).set_redirect_uri(redirect))
 }
 
-/// `client_secret_basic` unless the provider takes the other kind only (OpenID Connect Discovery 1.0 §3).
-fn auth_type(metadata: &Metadata) -> AuthType {
-    let methods = metadata
-        .token_endpoint_auth_methods_supported
-        .as_deref()
-        .unwrap_or_default();
-    let takes = |name: &str| methods.iter().any(|m| m == name);
-    if takes("client_secret_post") && !takes("client_secret_basic") {
-        AuthType::RequestBody
-    } else {
-        AuthType::BasicAuth
-    }
-}
-
 /// Where the person goes to sign in.
 ///
 /// # Errors
 /// `Internal` when our own addresses do not parse.
 pub fn authorization_url(
     provider: &ProviderConfig,
-    metadata: &Metadata,
+    endpoints: &Endpoints,
     attempt: Attempt<'_>,
 ) -> Result<String> {
-    let url = AuthUrl::new(metadata.authorization_endpoint.clone()).map_err(Error::internal)?;
+    let url = AuthUrl::new(endpoints.authorization.clone()).map_err(Error::internal)?;
     let verifier = PkceCodeVerifier::new(attempt.verifier.to_owned());
-    let scopes = ["openid", "email", "profile"].map(|s| Scope::new(s.to_owned()));
-    let (url, _) = client(provider, attempt.redirect_uri)?
-        .set_auth_uri(url)
+    let client = client(provider, attempt.redirect_uri)?.set_auth_uri(url);
+    let mut request = client
         .authorize_url(|| CsrfToken::new(attempt.state.to_owned()))
-        .add_scopes(scopes)
-        .add_extra_param("nonce", attempt.nonce)
-        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-        .url();
-    Ok(url.into())
+        .add_scopes(endpoints.scopes.iter().map(|s| Scope::new((*s).to_owned())))
+        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+    if endpoints.scopes.contains(&"openid") {
+        request = request.add_extra_param("nonce", attempt.nonce);
+    }
+    Ok(request.url().0.into())
 }
 
 /// oauth2's way to our HTTP client: a named future, as a closure's is not `Send` for all lifetimes.
@@ -122,15 +118,19 @@ impl Oidc {
     pub async fn exchange(
         &self,
         provider: &ProviderConfig,
-        metadata: &Metadata,
+        endpoints: &Endpoints,
         secret: &SecretString,
         (code, attempt): (&str, Attempt<'_>),
     ) -> Result<Exchanged> {
         let failed = |why: &dyn std::fmt::Display| unreachable(provider, "exchange", why);
-        let url = TokenUrl::new(metadata.token_endpoint.clone()).map_err(Error::internal)?;
+        let url = TokenUrl::new(endpoints.token.clone()).map_err(Error::internal)?;
         let client = client(provider, attempt.redirect_uri)?
             .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
-            .set_auth_type(auth_type(metadata))
+            .set_auth_type(if endpoints.secret_in_body {
+                AuthType::RequestBody
+            } else {
+                AuthType::BasicAuth
+            })
             .set_token_uri(url);
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
@@ -138,53 +138,34 @@ impl Oidc {
             .request_async(&Wire(&self.web))
             .await;
         match answer {
-            Ok(tokens) => match &tokens.extra_fields().id_token {
-                Some(id_token) => Ok(Exchanged::Tokens {
-                    id_token: id_token.clone(),
-                    access_token: tokens.access_token().secret().clone().into(),
-                }),
-                None => Err(failed(&"no ID token in the answer")),
-            },
-            Err(RequestTokenError::ServerResponse(refusal)) => {
-                if *refusal.error() == BasicErrorResponseType::InvalidClient {
-                    tracing::error!(
-                        auth.provider = provider.id,
-                        "an identity provider refuses our client secret"
-                    );
-                }
-                Ok(Exchanged::Refused(refusal.error().as_ref().to_owned()))
-            }
+            Ok(tokens) => Ok(Exchanged::Tokens {
+                id_token: tokens.extra_fields().id_token.clone(),
+                access_token: tokens.access_token().secret().clone().into(),
+            }),
+            Err(RequestTokenError::ServerResponse(refusal)) => Ok(refused(provider, &refusal)),
             Err(RequestTokenError::Request(why)) => Err(failed(&why)),
-            Err(_) => Err(failed(&"the answer is not one of RFC 6749")),
+            // GitHub refuses with status 200.
+            Err(RequestTokenError::Parse(_, body)) => match serde_json::from_slice(&body) {
+                Ok(refusal) => Ok(refused(provider, &refusal)),
+                Err(_) => Err(failed(&"the answer is not one of RFC 6749")),
+            },
+            Err(RequestTokenError::Other(_)) => Err(failed(&"the answer is not one of RFC 6749")),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_secret_goes_into_the_header_unless_only_the_body_is_taken() {
-        let with = |methods: Option<&[&str]>| {
-            auth_type(&Metadata {
-                issuer: String::new(),
-                authorization_endpoint: String::new(),
-                token_endpoint: String::new(),
-                jwks_uri: String::new(),
-                token_endpoint_auth_methods_supported: methods
-                    .map(|m| m.iter().map(|s| (*s).to_owned()).collect()),
-                authorization_response_iss_parameter_supported: false,
-            })
-        };
-        assert!(matches!(with(None), AuthType::BasicAuth));
-        assert!(matches!(
-            with(Some(&["client_secret_post", "client_secret_basic"])),
-            AuthType::BasicAuth
-        ));
-        assert!(matches!(
-            with(Some(&["client_secret_post"])),
-            AuthType::RequestBody
-        ));
+fn refused(provider: &ProviderConfig, refusal: &BasicErrorResponse) -> Exchanged {
+    let error = refusal.error().as_ref();
+    if [
+        BasicErrorResponseType::InvalidClient.as_ref(),
+        "incorrect_client_credentials",
+    ]
+    .contains(&error)
+    {
+        tracing::error!(
+            auth.provider = provider.id,
+            "an identity provider refuses our client secret"
+        );
     }
+    Exchanged::Refused(error.to_owned())
 }

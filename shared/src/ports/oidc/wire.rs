@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use oauth2::{HttpRequest, HttpResponse};
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -40,11 +42,20 @@ pub(super) fn unreachable(provider: &ProviderConfig, what: &str, why: &dyn std::
     Error::Upstream("the identity provider did not answer as it should: try again")
 }
 
-/// A JSON document.
-pub(super) async fn get<T: DeserializeOwned>(web: &reqwest::Client, url: &str) -> Result<T, Failure> {
-    let request = http::Request::get(url)
-        .header(http::header::ACCEPT, "application/json")
-        .body(Vec::new());
+/// A JSON document; with an access token, one that is its owner's (RFC 6750 §2.1).
+pub(super) async fn get<T: DeserializeOwned>(
+    web: &reqwest::Client,
+    url: &str,
+    bearer: Option<&SecretString>,
+) -> Result<T, Failure> {
+    let mut request = http::Request::get(url).header(http::header::ACCEPT, "application/json");
+    if let Some(token) = bearer {
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+        let mut value = value.map_err(|_| Failure::Shape("the access token is no header's value".into()))?;
+        value.set_sensitive(true);
+        request = request.header(http::header::AUTHORIZATION, value);
+    }
+    let request = request.body(Vec::new());
     let request = request.map_err(|e| Failure::Shape(e.to_string()))?;
     let response = send(web, request).await?;
     if response.status() != http::StatusCode::OK {

@@ -1,7 +1,7 @@
 //! People: profiles, accounts, sessions, API keys, identities.
 
 use super::{Key, List, digest};
-use crate::ids::{ApiKeyId, SessionId, UserId, WorkspaceId};
+use crate::ids::{ApiKeyId, IdentityId, SessionId, UserId, WorkspaceId};
 
 fn user_pk(user: UserId) -> String {
     format!("USER#{user}")
@@ -64,6 +64,19 @@ pub fn email(address: &str) -> Key {
 /// Holds a provider's subject for one person.
 pub fn identity(provider: &str, subject: &str) -> Key {
     Key::raw(format!("IDENTITY#{provider}#{}", digest(subject)), "IDENTITY")
+}
+
+/// A person's own record of a provider's account that they sign in with.
+pub fn linked_identity(user: UserId, identity: IdentityId) -> Key {
+    Key::raw(user_pk(user), format!("IDN#{identity}"))
+}
+
+/// All of a person's, oldest first.
+pub fn linked_identities(user: UserId) -> List {
+    List {
+        pk: user_pk(user),
+        prefix: "IDN#",
+    }
 }
 
 /// A sign-in that was started and not finished, by the state parameter.

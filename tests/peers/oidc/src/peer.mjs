@@ -10,7 +10,7 @@ import { ALGORITHMS, KeyRing } from './keys.mjs';
 import { handleLogin } from './login.mjs';
 import { buildProvider } from './provider.mjs';
 import { memoryStore } from './store.mjs';
-import { TAMPER_MODES, Tampering } from './tamper.mjs';
+import { TAMPER_MODES, USERINFO_MODES, Tampering } from './tamper.mjs';
 
 /**
  * Starts on 127.0.0.1 (port 0 takes a free one) and resolves when it listens.
@@ -51,6 +51,9 @@ class Peer {
 
   #callback;
 
+  /** How often each path was asked for. */
+  #asked = {};
+
   constructor(parts) {
     this.#parts = parts;
     this.#rebuild();
@@ -74,6 +77,7 @@ class Peer {
 
   async #route(req, res) {
     const { pathname } = new URL(req.url, this.#parts.issuer);
+    this.#asked[pathname] = (this.#asked[pathname] ?? 0) + 1;
     if (pathname.startsWith('/interaction/')) {
       return handleLogin(req, res, { provider: this.#provider, accounts: this.#parts.accounts });
     }
@@ -90,6 +94,8 @@ class Peer {
 
   async #control(route, req, res) {
     switch (route) {
+      case 'GET /_peer/asked':
+        return sendJson(res, 200, this.#asked);
       case 'POST /_peer/rotate-keys':
         return sendJson(res, 200, await this.rotateKeys(await readJson(req)));
       case 'POST /_peer/tamper':
@@ -106,11 +112,14 @@ class Peer {
     return { signing: ring.signingKey(client.alg).kid, published: ring.jwks.keys.map(({ kid }) => kid) };
   }
 
-  #tamper({ idToken = null }) {
+  #tamper({ idToken = null, userinfo = null }) {
     if (idToken !== null && !TAMPER_MODES.includes(idToken)) {
       throw new HttpProblem(400, `idToken: null or one of ${TAMPER_MODES.join(', ')}`);
     }
-    this.#parts.tampering.order(idToken ?? undefined);
-    return { next: idToken };
+    if (userinfo !== null && !USERINFO_MODES.includes(userinfo)) {
+      throw new HttpProblem(400, `userinfo: null or one of ${USERINFO_MODES.join(', ')}`);
+    }
+    this.#parts.tampering.order(idToken ?? undefined, userinfo ?? undefined);
+    return { next: idToken, userinfo };
   }
 }

@@ -28,6 +28,13 @@ const MODES = {
   'wrong-nonce': changed((claims) => ({ ...claims, nonce: 'another-nonce' })),
   expired: changed((claims) => ({ ...claims, iat: claims.iat - 7200, exp: claims.iat - 3600 })),
   'bad-at-hash': changed((claims) => ({ ...claims, at_hash: base64url.encode(new Uint8Array(16)) })),
+  // A key that nobody published, and that nobody has heard of.
+  'unknown-kid': async (token) => {
+    const key = await foreignKey(decodeProtectedHeader(token).alg);
+    return signWith(key, decodeJwt(token), { ...decodeProtectedHeader(token), kid: key.kid });
+  },
+  // Nothing wrong: the address is for userinfo to tell.
+  'without-email': changed(({ email, email_verified, ...claims }) => claims),
   'alg-none': async (token) => {
     const header = base64url.encode(JSON.stringify({ alg: 'none', typ: 'JWT' }));
     return `${header}.${token.split('.')[1]}.`;
@@ -36,19 +43,37 @@ const MODES = {
 
 export const TAMPER_MODES = Object.keys(MODES);
 
-/** The order that waits for the next token response. */
+/** What userinfo may say wrongly. */
+const USERINFO = {
+  'wrong-sub': (told) => ({ ...told, sub: 'somebody-else' }),
+  'without-sub': ({ sub, ...told }) => told,
+  'without-email': ({ email, email_verified, ...told }) => told,
+  unverified: (told) => ({ ...told, email_verified: false }),
+};
+
+export const USERINFO_MODES = Object.keys(USERINFO);
+
+/** The orders that wait for the next token response and the next userinfo response. */
 export class Tampering {
   #next;
 
-  /** Undefined takes the order back. */
-  order(mode) {
+  #nextUserinfo;
+
+  /** Undefined takes an order back. */
+  order(mode, userinfo) {
     this.#next = mode;
+    this.#nextUserinfo = userinfo;
   }
 
   /** Koa middleware around the provider's own: replaces the ID token in the next successful token response. */
   middleware(ring) {
     return async (ctx, next) => {
       await next();
+      if (ctx.oidc?.route === 'userinfo' && ctx.body?.sub && this.#nextUserinfo) {
+        const mode = this.#nextUserinfo;
+        this.#nextUserinfo = undefined;
+        ctx.body = USERINFO[mode](ctx.body);
+      }
       const honest = ctx.oidc?.route === 'token' ? ctx.body?.id_token : undefined;
       if (!honest || !this.#next) return;
       const mode = this.#next;

@@ -34,6 +34,8 @@ const EXPECTED = {
   'wrong-nonce': ['nonce'],
   expired: ['exp'],
   'bad-at-hash': ['at_hash'],
+  'unknown-kid': ['ERR_JWKS_NO_MATCHING_KEY'],
+  'without-email': [],
   'alg-none': ['ERR_JOSE_ALG_NOT_ALLOWED'],
 };
 
@@ -55,6 +57,21 @@ describe('a tampered ID token', () => {
     const { body } = await wholeFlow(peer.issuer, 'ada@example.org');
     assert.equal(decodeProtectedHeader(body.id_token).alg, 'none');
     assert.ok(body.id_token.endsWith('.'));
+  });
+
+  it('without-email leaves the address to userinfo, which may be wrong too', async () => {
+    await control(peer.issuer, 'tamper', { idToken: 'without-email', userinfo: 'wrong-sub' });
+    const { body } = await wholeFlow(peer.issuer, 'ada@example.org');
+    const claims = decodeJwt(body.id_token);
+    assert.deepEqual([claims.email, claims.email_verified, claims.name], [undefined, undefined, 'Ada']);
+    const userinfo = async () => {
+      const headers = { authorization: `Bearer ${body.access_token}` };
+      return (await fetch(`${peer.issuer}/me`, { headers })).json();
+    };
+    const [wrong, right] = [await userinfo(), await userinfo()];
+    assert.deepEqual([wrong.sub, wrong.email], ['somebody-else', 'ada@example.org']);
+    assert.deepEqual([right.sub, right.email_verified], [claims.sub, true]);
+    assert.equal((await control(peer.issuer, 'tamper', { userinfo: 'rude' })).status, 400);
   });
 
   it('waits for a token response that succeeds', async () => {

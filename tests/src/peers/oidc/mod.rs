@@ -1,7 +1,7 @@
 //! An OpenID provider: a certified one, run as a Node process (`tests/peers/oidc`, whose README says how strict it is).
 
 mod browser;
-mod process;
+pub(super) mod process;
 #[cfg(test)]
 mod tests;
 
@@ -49,19 +49,36 @@ pub enum Tamper {
     Expired,
     /// Of another access token.
     BadAtHash,
+    /// Signed by a key that is not published, under its own kid.
+    UnknownKid,
     /// Unsigned, and says so.
     AlgNone,
 }
 
+/// What the next answer of the userinfo endpoint says that the provider knows better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Userinfo {
+    /// That it is about somebody else.
+    WrongSub,
+    /// Nothing of whom it is about.
+    WithoutSub,
+    /// No address.
+    WithoutEmail,
+    /// That the address is not verified.
+    Unverified,
+}
+
 impl Tamper {
     /// Each of them, for tests that walk through.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BadSignature,
         Self::WrongAud,
         Self::WrongIss,
         Self::WrongNonce,
         Self::Expired,
         Self::BadAtHash,
+        Self::UnknownKid,
         Self::AlgNone,
     ];
 }
@@ -85,7 +102,7 @@ impl OidcPeer {
             alg,
         ];
         arguments.extend(redirect_uris.iter().flat_map(|uri| ["--redirect-uri", uri]));
-        let (process, output) = Process::spawn(&arguments)?;
+        let (process, output) = Process::spawn("oidc", &arguments)?;
         Ok(Self {
             issuer: listening_on(output).await?,
             client_id: CLIENT_ID.to_owned(),
@@ -115,6 +132,27 @@ impl OidcPeer {
     /// Makes the next successful token response carry a wrong ID token.
     pub async fn tamper(&self, how: Tamper) -> Result<(), PeerError> {
         self.control("tamper", json!({"idToken": how})).await.map(drop)
+    }
+
+    /// Makes the next successful token response carry an ID token without an address; userinfo then tells it, rightly or as
+    /// ordered.
+    pub async fn leave_out_email(&self, userinfo: Option<Userinfo>) -> Result<(), PeerError> {
+        let order = json!({"idToken": "without-email", "userinfo": userinfo});
+        self.control("tamper", order).await.map(drop)
+    }
+
+    /// How often a path was asked for.
+    pub async fn asked(&self, path: &str) -> Result<u64, PeerError> {
+        let url = format!("{}/_peer/asked", self.issuer);
+        let all: Value = self
+            .http
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        Ok(all[path].as_u64().unwrap_or(0))
     }
 
     /// New keys sign from now on; the ones before stay published until the next rotation unless `forget_old`. Gives the kid
@@ -148,7 +186,7 @@ impl OidcPeer {
 }
 
 /// Follows nothing by itself: the callback is for the test to open.
-fn client() -> Result<Client, PeerError> {
+pub(super) fn client() -> Result<Client, PeerError> {
     // An error only says that somebody installed one before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Ok(Client::builder()

@@ -1,4 +1,4 @@
-//! The provider's process, which never outlives ours.
+//! A peer's Node process, which never outlives ours.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,22 +13,23 @@ use super::PeerError;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::peers) struct Process {
     /// Its standard input is a pipe that closes with this process, which ends it even if no destructor runs.
     child: Child,
 }
 
 impl Process {
-    pub(super) fn spawn(arguments: &[&str]) -> Result<(Self, ChildStdout), PeerError> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/oidc");
-        if !folder.join("node_modules").is_dir() {
+    /// The peer in a folder of tests/peers.
+    pub(in crate::peers) fn spawn(peer: &str, arguments: &[&str]) -> Result<(Self, ChildStdout), PeerError> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(peer);
+        if folder.join("package-lock.json").is_file() && !folder.join("node_modules").is_dir() {
             return Err(PeerError::Protocol(format!(
-                "the OIDC peer's packages are not installed in {}: run `make setup` (or `npm ci` there)",
+                "the packages of the {peer} peer are not installed in {}: run `make setup` (or `npm ci` there)",
                 folder.display()
             )));
         }
         let failed = |source| PeerError::Start {
-            what: "the OIDC peer needs Node 20 or newer as `node`".into(),
+            what: format!("the {peer} peer needs Node 20 or newer as `node`"),
             source,
         };
         let mut child = Command::new("node")
@@ -45,7 +46,7 @@ impl Process {
         Ok((Self { child }, output))
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(in crate::peers) fn id(&self) -> u32 {
         self.child.id()
     }
 }
@@ -60,7 +61,7 @@ impl Drop for Process {
 
 /// Reads the output until the peer says where it listens. What it says later is read too, and dropped, so that a full pipe
 /// cannot stop it.
-pub(super) async fn listening_on(output: ChildStdout) -> Result<String, PeerError> {
+pub(in crate::peers) async fn listening_on(output: ChildStdout) -> Result<String, PeerError> {
     let (found, address) = oneshot::channel();
     std::thread::spawn(move || {
         let mut found = Some(found);
@@ -75,10 +76,10 @@ pub(super) async fn listening_on(output: ChildStdout) -> Result<String, PeerErro
     match tokio::time::timeout(START_PATIENCE, address).await {
         Ok(Ok(url)) => Ok(url),
         Ok(Err(_)) => Err(PeerError::Protocol(
-            "the OIDC peer ended at its start; its message is on standard error".into(),
+            "the peer ended at its start; its message is on standard error".into(),
         )),
         Err(_) => Err(PeerError::Protocol(format!(
-            "the OIDC peer did not listen within {START_PATIENCE:?}"
+            "the peer did not listen within {START_PATIENCE:?}"
         ))),
     }
 }

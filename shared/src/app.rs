@@ -10,11 +10,11 @@ use crate::context::Context;
 use crate::domain::auth::api_keys::Uses;
 use crate::domain::auth::tokens::Tokens;
 use crate::error::{Error, Result};
-use crate::http::limit::Limits;
 use crate::ports::oidc::Oidc;
 use crate::ports::queue::{Queue, Sqs};
 use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
 use crate::ports::web;
+use crate::store::limits::Limits;
 use crate::store::{Db, Tx};
 
 /// Cheap to clone; handlers get it as their state.

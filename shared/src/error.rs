@@ -103,6 +103,15 @@ pub enum Error {
         /// The limit in bytes.
         max_bytes: usize,
     },
+    /// The path or the query is longer than any route's.
+    #[error("the address is too long")]
+    UriTooLong,
+    /// The headers are larger than any request needs.
+    #[error("the headers are larger than {max_bytes} bytes")]
+    HeadersTooLarge {
+        /// The limit in bytes.
+        max_bytes: usize,
+    },
     /// The Content-Type is not the one the route takes.
     #[error("the Content-Type must be application/json")]
     UnsupportedMediaType,
@@ -174,9 +183,11 @@ impl Error {
             Self::Conflict { .. } | Self::InProgress { .. } | Self::CbtHeld { .. } => 409,
             Self::PreconditionFailed => 412,
             Self::PayloadTooLarge { .. } => 413,
+            Self::UriTooLong => 414,
             Self::UnsupportedMediaType => 415,
             Self::Invalid(_) | Self::KeyReused => 422,
             Self::RateLimited { .. } => 429,
+            Self::HeadersTooLarge { .. } => 431,
             Self::Internal(_) => 500,
             Self::Upstream(_) => 502,
             Self::Unavailable(_) => 503,
@@ -205,6 +216,8 @@ impl Error {
             Self::CbtHeld { .. } => "cbt_held",
             Self::PreconditionFailed => "precondition_failed",
             Self::PayloadTooLarge { .. } => "payload_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Invalid(_) => "invalid",
             Self::KeyReused => "idempotency_key_reused",
@@ -236,6 +249,8 @@ impl Error {
             | Self::Conflict { .. }
             | Self::PreconditionFailed
             | Self::PayloadTooLarge { .. }
+            | Self::UriTooLong
+            | Self::HeadersTooLarge { .. }
             | Self::UnsupportedMediaType
             | Self::Invalid(_)
             | Self::KeyReused

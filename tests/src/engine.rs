@@ -1,11 +1,15 @@
 //! The two DynamoDB engines that tests run on: MiniStack, as the whole local stack, and dynoxide in this process,
 //! which is independent of it and much faster. Both get the table of template.yaml.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use camarad::store::Db;
 
 use crate::app::{stack, template};
+use crate::faults::Faults;
 
 /// The table's name in every engine.
 pub const TABLE: &str = "camarad";
@@ -32,6 +36,15 @@ pub async fn dynoxide() -> Db {
         Client::from_conf(config(&dynoxide_endpoint().await, "000000000001").build()),
         TABLE,
     )
+}
+
+/// The same, with faults between it and the client.
+pub async fn faulty(faults: &Faults) -> Db {
+    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let config = config(&dynoxide_endpoint().await, "000000000001")
+        .http_client(faults.http_client())
+        .retry_config(retries);
+    Db::new(Client::from_conf(config.build()), TABLE)
 }
 
 /// The address of a dynoxide of its own, with the table made; for tests that bring a client of their own.

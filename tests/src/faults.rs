@@ -52,6 +52,7 @@ struct State {
     dice: Mutex<Dice>,
     per_mille: AtomicU32,
     next: Mutex<Option<(&'static str, Fault)>>,
+    whenever: Mutex<Option<(String, Fault)>>,
     late: AtomicU32,
     made: AtomicU32,
 }
@@ -67,6 +68,7 @@ impl Faults {
             dice: Mutex::new(Dice::new(seed)),
             per_mille: AtomicU32::new(0),
             next: Mutex::new(None),
+            whenever: Mutex::new(None),
             late: AtomicU32::new(0),
             made: AtomicU32::new(0),
         }))
@@ -80,6 +82,21 @@ impl Faults {
     /// The next request for this operation (`UpdateItem`) meets this fault.
     pub fn next(&self, operation: &'static str, fault: Fault) {
         *self.0.next.lock().expect("no panic holds it") = Some((operation, fault));
+    }
+
+    /// From now on, every request with this text in its body meets this fault; `None` ends it.
+    pub fn whenever(&self, told: Option<(&str, Fault)>) {
+        *self.0.whenever.lock().expect("no panic holds it") =
+            told.map(|(text, fault)| (text.to_owned(), fault));
+    }
+
+    fn of_body(&self, request: &HttpRequest) -> Option<Fault> {
+        let whenever = self.0.whenever.lock().expect("no panic holds it");
+        let (text, fault) = whenever.as_ref()?;
+        let body = request.body().bytes().unwrap_or_default();
+        body.windows(text.len())
+            .any(|w| w == text.as_bytes())
+            .then_some(*fault)
     }
 
     /// How many faults there were.
@@ -179,7 +196,11 @@ impl HttpConnector for Connector {
             .and_then(|t| t.rsplit('.').next())
             .unwrap_or_default()
             .to_owned();
-        let Some(fault) = self.faults.draw(&operation) else {
+        let fault = self
+            .faults
+            .of_body(&request)
+            .or_else(|| self.faults.draw(&operation));
+        let Some(fault) = fault else {
             return self.inner.call(request);
         };
         let (inner, faults) = (self.inner.clone(), self.faults.clone());

@@ -101,7 +101,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("audits", list(keys::audits("{scope}"))),
         ("outbox", item(keys::outbox(event))),
         ("outbox_shard", list(keys::outbox_shard(7))),
-        ("rate", item(keys::rate("{class}", "{who}", 777_777))),
+        ("rate", item(keys::rate("{class}", "{who}"))),
         ("health", item(keys::health())),
     ];
     let names = [
@@ -118,7 +118,6 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         (keys::digest("hash"), "{hash}"),
         ("2023-11-14T22:13:20.000Z".into(), "{time}"),
         ("424242424242".into(), "{seq}"),
-        ("777777".into(), "{window}"),
     ];
     rows.into_iter()
         .map(|(name, text)| {

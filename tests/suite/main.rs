@@ -23,6 +23,7 @@ mod ledger;
 mod ledger_api;
 mod ledger_holds;
 mod ledger_proof;
+mod limits;
 mod meta;
 mod openapi;
 mod outbox;

@@ -311,7 +311,7 @@ async fn an_agent_takes_the_messages_an_hour_that_its_payers_plan_allows() {
     // A window of a minute takes 100 requests of a user, which is as many as an hour of Personal takes messages.
     for n in 0..100 {
         if n == 60 {
-            d.t.clock.advance(jiff::SignedDuration::from_secs(60));
+            d.t.clock.advance(jiff::SignedDuration::from_secs(120));
         }
         let answer = bob
             .once(&n.to_string())

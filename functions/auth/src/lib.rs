@@ -17,6 +17,7 @@ use camarad::domain::auth::{refresh as rotation, sessions};
 use camarad::domain::plans::Plan;
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
+use camarad::http::limit::Guest;
 use camarad::http::problem::{Problem, PublicProblems, ReadProblems};
 use camarad::http::{Caller, OptionalBody, Query};
 use camarad::reply::Reply;
@@ -122,6 +123,7 @@ struct CallbackQuery {
 /// sign-in makes the account and starts its trial. One that was started to link a further way to sign in links it.
 #[utoipa::path(get, path = "/api/auth/{provider}/callback", tag = "auth", security(()),
     params(("provider" = String, Path), CallbackQuery),
+    extensions(("x-foreign-parameters" = json!(true))),
     responses((status = 200, description = "In mode `token`.", body = TokenGrant),
         (status = 204, description = "In mode `token`: it is linked."),
         (status = 303, description = "In mode `browser`: to the frontend.", headers(("Location" = String), ("Set-Cookie" = String))),
@@ -175,6 +177,7 @@ struct RefreshTokens {
 async fn refresh(
     State(app): State<App>,
     context: Context,
+    _: Guest,
     headers: HeaderMap,
     OptionalBody(body): OptionalBody<RefreshTokens>,
 ) -> Result<Response> {

@@ -9,12 +9,13 @@ use camarad::domain::permissions::grant;
 use camarad::domain::runtime::{self, Ask, AskRequest, Found, Items, Taken};
 use camarad::error::{Error, Result};
 use camarad::http::caller::{Claimed, authenticate};
-use camarad::http::limit::{Limit, MESSAGES};
+use camarad::http::limit::note;
 use camarad::http::member::{admit, path_id};
 use camarad::http::{Body, Deadline, Member, OnceRequired};
 use camarad::ids::{AgentId, CallId, ConversationId};
 use camarad::ports::ai::{Providers, Upstream};
 use camarad::store::db::Batch;
+use camarad::store::limits::{Count, MESSAGES};
 use camarad::store::tx::OnceKey;
 use http::request::Parts;
 
@@ -87,10 +88,7 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
         app.limits().count(app.db(), MESSAGES, &who, now),
         providers(app),
     );
-    if admitted.is_err() && counted.as_ref().is_ok_and(|n| *n > 0) {
-        // Whoever may not talk to the agent must not use up its messages either.
-        app.limits().take_back(app.db(), MESSAGES, &who, now).await;
-    }
+    let was_counted = counted.as_ref().is_ok_and(Option::is_some);
     let ours = claim.as_ref().ok().and_then(|c| {
         if let Taken::Ours(claim) = c {
             Some(claim.clone())
@@ -100,7 +98,7 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
     });
     let found = async {
         let (member, mut read) = admitted?;
-        let items = judge(&ask, &member, &mut read, counted?)?;
+        let items = judge(parts, &ask, &member, &mut read, counted?)?;
         Ok(Found {
             workspace: member.workspace,
             items,
@@ -109,23 +107,32 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
             providers: providers?,
         })
     };
-    match found.await {
-        Ok(found) => Ok(Asked { ask, found }),
-        Err(error) => {
-            if let Some(claim) = ours {
-                claim.release(app).await;
-            }
-            Err(error)
-        }
+    let error = match found.await {
+        Ok(found) => return Ok(Asked { ask, found }),
+        Err(error) => error,
+    };
+    if was_counted {
+        // What is no message must not use up the agent's: of somebody who may not talk to it, or not now.
+        app.limits().take_back(app.db(), MESSAGES, &who, now).await;
     }
+    if let Some(claim) = ours {
+        claim.release(app).await;
+    }
+    Err(error)
 }
 
 /// Reads the items, and holds the count against the plan of whoever pays.
-fn judge(ask: &Ask, member: &Member<grant::AgentsUse>, read: &mut Batch, counted: u32) -> Result<Items> {
+fn judge(
+    parts: &Parts,
+    ask: &Ask,
+    member: &Member<grant::AgentsUse>,
+    read: &mut Batch,
+    counted: Option<Count>,
+) -> Result<Items> {
     let items = Items::read(read, ask)?;
     if let Some(max) = runtime::messages_per_hour(&member.workspace, items.account.as_ref())? {
-        let limit = Limit { max, ..MESSAGES };
-        limit.judge(counted, ask.context.now)?;
+        let limit = MESSAGES.of(max);
+        note(parts, limit, counted.map(|count| limit.judge(count)).transpose())?;
     }
     Ok(items)
 }

@@ -65,10 +65,20 @@ permissions! {
     AgentsUse "agents.use" Member,
     /// Create, change and delete agents.
     AgentsManage "agents.manage" Admin,
-    /// Rename the workspace, change its settings.
+    /// Invite members, change their roles, remove them.
+    MembersManage "members.manage" Admin,
+    /// Rename the workspace.
     WorkspaceUpdate "workspace.update" Admin,
+    /// Change its settings.
+    SettingsManage "settings.manage" Admin,
+    /// Read its audit log.
+    AuditView "audit.view" Admin,
+    /// Decide what it may spend.
+    BillingManage "billing.manage" Owner,
     /// Delete it.
     WorkspaceDelete "workspace.delete" Owner,
+    /// Give it to somebody else.
+    WorkspaceTransfer "workspace.transfer" Owner,
 }
 
 /// A permission as a type.
@@ -97,7 +107,10 @@ mod tests {
                 "workspace.view",
                 "agents.use",
                 "agents.manage",
-                "workspace.update"
+                "members.manage",
+                "workspace.update",
+                "settings.manage",
+                "audit.view"
             ]
         );
         assert_eq!(may(Role::Owner).len(), Permission::ALL.len());

@@ -5,7 +5,9 @@ use garde::Validate;
 use http::header;
 use serde::de::DeserializeOwned;
 
+use super::bounds::shown;
 use super::edge::RawBody;
+use super::json;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 
@@ -63,18 +65,18 @@ fn json_type(value: &str) -> bool {
 }
 
 fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T> {
+    json::check(bytes)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, cause) = (error.path().to_string(), error.into_inner());
         match cause.classify() {
             serde_json::error::Category::Data => Error::field(
-                if path == "." { "body".into() } else { path },
+                if path == "." { "body".into() } else { shown(&path) },
                 position_free(&cause),
             ),
             _ => Error::Malformed(cause.to_string()),
         }
     })?;
-    json.end().map_err(|e| Error::Malformed(e.to_string()))?;
     value.validate().map_err(|report| invalid(&report))?;
     Ok(value)
 }
@@ -82,7 +84,12 @@ fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T
 /// serde_json appends where it stopped; with the field named, that only confuses.
 fn position_free(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    // It may repeat a name or value of the caller's, of whatever length.
+    match text.chars().count() > 200 {
+        true => "is not valid".into(),
+        false => text.to_owned(),
+    }
 }
 
 /// A validation report as field errors, in camelCase as on the wire.

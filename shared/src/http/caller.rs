@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::claimed::is_safe;
 pub use super::claimed::{Claimed, authenticate};
+use super::limit::hit;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::auth::sessions::Session;
@@ -105,12 +106,20 @@ pub fn same_site(headers: &HeaderMap, allowed: &[String]) -> bool {
 }
 
 /// Reads what proves the claim, with the rate counter and the note of a key's use beside it, in one round trip.
-async fn read(claimed: &Claimed, app: &App, must_live: bool, extra: Option<Key>) -> Result<Batch> {
+async fn read(
+    parts: &Parts,
+    app: &App,
+    claimed: &Claimed,
+    must_live: bool,
+    operator: Option<Key>,
+) -> Result<Batch> {
     let (limit, who) = claimed.limit();
-    let wanted: Vec<_> = claimed.evidence(must_live).into_iter().chain(extra).collect();
+    // What operators do moves money.
+    let limit = if operator.is_some() { limit.closed() } else { limit };
+    let wanted: Vec<_> = claimed.evidence(must_live).into_iter().chain(operator).collect();
     let (read, counted, ()) = tokio::join!(
         app.db().batch(&wanted),
-        app.limits().hit(app.db(), limit, &who, claimed.context.now),
+        hit(parts, app, limit, &who),
         claimed.note_use(app)
     );
     counted?;
@@ -124,7 +133,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let claimed = authenticate(parts, app).await?;
         let must_live = !is_safe(&parts.method);
-        let mut read = read(&claimed, app, must_live, None).await?;
+        let mut read = read(parts, app, &claimed, must_live, None).await?;
         let caller = claimed.proven(&mut read, must_live)?;
         match caller.only_in {
             // What is not in a workspace is not in that workspace.
@@ -150,7 +159,7 @@ impl FromRequestParts<App> for Fresh {
     /// One round trip: the rate counter beside the session, for reads too.
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let claimed = authenticate(parts, app).await?;
-        let mut read = read(&claimed, app, true, None).await?;
+        let mut read = read(parts, app, &claimed, true, None).await?;
         let (caller, session) = claimed.in_session(&mut read)?;
         fresh(&session, caller.context.now)?;
         Ok(Self {
@@ -178,7 +187,7 @@ impl FromRequestParts<App> for Operator {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let claimed = authenticate(parts, app).await?;
         let profile = keys::user(claimed.user);
-        let mut read = read(&claimed, app, true, Some(profile.clone())).await?;
+        let mut read = read(parts, app, &claimed, true, Some(profile.clone())).await?;
         let (caller, session) = claimed.in_session(&mut read)?;
         let user = read.read::<User>(&profile)?;
         if !user.is_some_and(|u| app.config().operators.contains(&u.email)) {

@@ -11,7 +11,6 @@ use tokio::sync::OnceCell;
 
 use super::caller::{Caller, Credential};
 use super::cookies::{ACCESS_COOKIE, cookie, same_site};
-use super::limit::{self, Limit};
 use super::scopes;
 use crate::app::App;
 use crate::context::Context;
@@ -21,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::store::db::Batch;
 use crate::store::keys::{self, Key};
+use crate::store::limits::{self, Limit};
 
 /// Whom a request says it comes from.
 #[derive(Debug, Clone)]
@@ -187,8 +187,8 @@ impl Claimed {
     /// What its requests are counted against.
     pub(super) fn limit(&self) -> (Limit, String) {
         match &self.key {
-            Some(token) => (limit::KEY, token.fingerprint()),
-            None => (limit::USER, self.user.to_string()),
+            Some(token) => (limits::KEY, token.fingerprint()),
+            None => (limits::USER, self.user.to_string()),
         }
     }
 

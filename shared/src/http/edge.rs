@@ -18,8 +18,10 @@ use http_body_util::{BodyExt, Limited};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::bounds::{self, Parameters};
 use super::claimed::Checked;
 use super::client;
+use super::limit::{self, Standings};
 use super::problem::{self, Raised};
 use crate::app::App;
 use crate::clock::Stopwatch;
@@ -47,13 +49,25 @@ pub(super) struct RawBody(pub(super) Bytes);
 ///
 /// `timeout` bounds the time to the head of an answer.
 pub fn service(routes: OpenApiRouter<App>, app: App, timeout: Duration) -> Router {
-    let (router, _) = routes.split_for_parts();
+    let (router, described) = routes.split_for_parts();
+    let edge_of = Edge {
+        app: app.clone(),
+        timeout,
+        parameters: Parameters::of(&described),
+    };
     router
         .fallback(|| async { Error::NotFound })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .layer(middleware::from_fn_with_state((app.clone(), timeout), edge))
+        .layer(middleware::from_fn_with_state(edge_of, edge))
         .layer(cors(&app))
         .with_state(app)
+}
+
+#[derive(Clone)]
+struct Edge {
+    app: App,
+    timeout: Duration,
+    parameters: Parameters,
 }
 
 fn cors(app: &App) -> CorsLayer {
@@ -66,7 +80,13 @@ fn cors(app: &App) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -79,14 +99,16 @@ fn cors(app: &App) -> CorsLayer {
             header::RETRY_AFTER,
             REQUEST_ID,
             HeaderName::from_static("idempotency-replayed"),
+            limit::RATE_LIMIT,
+            limit::RATE_LIMIT_POLICY,
         ])
         .max_age(Duration::from_secs(600))
 }
 
-async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, next: Next) -> Response {
+async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let (mut parts, body) = request.into_parts();
-    let context = context(&app, &parts.headers, &parts.extensions);
+    let context = context(&edge.app, &parts.headers, &parts.extensions);
     let method = parts.method.clone();
     let route = parts
         .extensions
@@ -94,12 +116,16 @@ async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, n
         .map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
     parts.extensions.insert(Arc::new(context.clone()));
     parts.extensions.insert(Checked::default());
+    let standings = Standings::default();
+    parts.extensions.insert(standings.clone());
 
     let work = async {
+        bounds::lengths(&parts)?;
+        edge.parameters.check(&method, &route, parts.uri.query())?;
         let bytes = bounded(body).await?;
         parts.extensions.insert(RawBody(bytes.clone()));
         let inner = next.run(Request::from_parts(parts, Body::from(bytes)));
-        match tokio::time::timeout(timeout, AssertUnwindSafe(inner).catch_unwind()).await {
+        match tokio::time::timeout(edge.timeout, AssertUnwindSafe(inner).catch_unwind()).await {
             Err(_) => Err(Error::Timeout),
             Ok(Err(panic)) => Err(Error::internal(panic_text(panic.as_ref()))),
             Ok(Ok(response)) => Ok(response),
@@ -120,6 +146,7 @@ async fn edge(State((app, timeout)): State<(App, Duration)>, request: Request, n
         }
         response = rendered;
     }
+    standings.tell(response.headers_mut());
     secure(response.headers_mut(), &context.request_id);
     response.extensions_mut().insert(cost);
     tracing::info!(

@@ -1,152 +1,147 @@
-//! Rate limits per caller, in the table, so that all instances of all functions count together. Per-address limits
-//! are the gateway's.
+//! Rate limits of a request: counted while it is admitted, told in the headers of its answer, whatever that is
+//! (draft-ietf-httpapi-ratelimit-headers-10).
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::caller::context;
+use crate::app::App;
 use crate::error::{Error, Result};
 use crate::store::keys;
-use crate::store::{Cond, Db, Outcome, Update};
+use crate::store::limits::{AUTH, Limit, Standing};
 
-/// A limit: so many requests per window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// Its name in keys.
-    pub class: &'static str,
-    /// Requests per window.
-    pub max: u32,
-    /// Seconds in a window.
-    pub window_s: u32,
-}
+/// Where the caller stands within the limit that leaves least.
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Every authenticated request of a user.
-pub const USER: Limit = Limit {
-    class: "user",
-    max: 100,
-    window_s: 60,
-};
+/// Every limit that was counted for this request.
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Every request with one API key.
-pub const KEY: Limit = Limit {
-    class: "key",
-    max: 100,
-    window_s: 60,
-};
+/// The limits that were counted for a request; clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Standings(Arc<Mutex<Vec<(Limit, Option<Standing>)>>>);
 
-/// Messages to an agent. The maximum is the plan's of whoever pays, which the call's admission learns.
-pub const MESSAGES: Limit = Limit {
-    class: "agent",
-    max: u32::MAX,
-    window_s: 3_600,
-};
-
-/// Counts requests. Callers over their limit are remembered here until their window ends, so that a flood costs the
-/// table nothing.
-#[derive(Debug, Default)]
-pub struct Limits {
-    blocked: Mutex<HashMap<String, Timestamp>>,
-}
-
-impl Limits {
-    /// Counts one request of `who`.
-    ///
-    /// # Errors
-    /// `RateLimited` beyond the limit. A table that does not answer lets the request through: the limit protects
-    /// capacity, and the request itself will meet the same table.
-    pub async fn hit(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) -> Result<()> {
-        let name = format!("{}#{who}", limit.class);
-        if self.is_blocked(&name, now) {
-            return Err(refusal(limit, now));
-        }
-        let counted = self.count(db, limit, who, now).await?;
-        let judged = limit.judge(counted, now);
-        if judged.is_err() {
-            self.block(name, window(limit, now).1, now);
-        }
-        judged
+impl Standings {
+    fn add(&self, limit: Limit, standing: Option<Standing>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(known, _)| known.class != limit.class);
+        all.push((limit, standing));
     }
 
-    /// Counts one request without judging it, for a limit whose maximum is only known once other reads are back: answers
-    /// how many there are in the window, or zero when the table did not count. `limit.max` is not asked, and nobody is
-    /// remembered as blocked, as one window may be held against several maxima.
-    ///
-    /// # Errors
-    /// `Internal` when the counter is none.
-    pub async fn count(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) -> Result<u32> {
-        let (window, ends) = window(limit, now);
-        let update = Update::of(keys::rate(limit.class, who, window))
-            .add("n", 1)?
-            .set("ttl", ends + 3_600)?;
-        match db.update(&update).await {
-            Ok(Outcome::Applied(doc)) => Ok(doc.field::<u32>("n")?.unwrap_or(0)),
-            Ok(Outcome::Refused(_)) => Ok(0),
-            Err(error) => {
-                tracing::warn!(error = %error, limit = limit.class, "a rate limit could not be counted");
-                Ok(0)
+    /// Writes the headers.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut policy = String::new();
+        for (limit, _) in all.iter() {
+            let comma = if policy.is_empty() { "" } else { ", " };
+            let (class, max, window) = (limit.class, limit.max, limit.window_s);
+            let _ = write!(policy, "{comma}\"{class}\";q={max};w={window}");
+        }
+        let least = all
+            .iter()
+            .filter_map(|(_, s)| *s)
+            .min_by_key(|s| (s.remaining, u64::MAX - s.resets_in));
+        let told = least.map(|s| format!("\"{}\";r={};t={}", s.limit.class, s.remaining, s.resets_in));
+        let values = [
+            (RATE_LIMIT_POLICY, Some(policy).filter(|p| !p.is_empty())),
+            (RATE_LIMIT, told),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value.and_then(|v| HeaderValue::from_str(&v).ok()) {
+                headers.insert(name, value);
             }
         }
     }
+}
 
-    /// Takes one request back that was counted beside a check which it then did not pass.
-    pub async fn take_back(&self, db: &Db, limit: Limit, who: &str, now: Timestamp) {
-        let (window, _) = window(limit, now);
-        let undone = async {
-            let key = keys::rate(limit.class, who, window);
-            db.update(&Update::of(key).add("n", -1)?.when(Cond::ge("n", 1)?))
-                .await
-        };
-        if let Err(error) = undone.await {
-            tracing::warn!(error = %error, limit = limit.class, "a count could not be taken back");
-        }
+/// Notes for the headers what became of a limit's count.
+///
+/// # Errors
+/// Those of the count.
+pub fn note(parts: &Parts, limit: Limit, judged: Result<Option<Standing>>) -> Result<()> {
+    let standing = match &judged {
+        Ok(standing) => *standing,
+        Err(Error::RateLimited { retry_after, .. }) => Some(Standing {
+            limit,
+            remaining: 0,
+            resets_in: retry_after.as_secs(),
+        }),
+        Err(_) => None,
+    };
+    if let Some(standings) = parts.extensions.get::<Standings>() {
+        standings.add(limit, standing);
     }
+    judged.map(drop)
+}
 
-    fn is_blocked(&self, name: &str, now: Timestamp) -> bool {
-        let blocked = self
-            .blocked
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        blocked.get(name).is_some_and(|until| now < *until)
-    }
+/// Counts this request against a limit of `who`.
+///
+/// # Errors
+/// `RateLimited`; `Unavailable` when the table does not answer and the limit is a closed one.
+pub async fn hit(parts: &Parts, app: &App, limit: Limit, who: &str) -> Result<()> {
+    let now = context(parts)?.now;
+    note(parts, limit, app.limits().hit(app.db(), limit, who, now).await)
+}
 
-    fn block(&self, name: String, until: i64, now: Timestamp) {
-        let mut blocked = self
-            .blocked
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        blocked.retain(|_, until| now < *until);
-        blocked.insert(name, Timestamp::from_second(until).unwrap_or(now));
+/// Somebody who posts to sign-in without being signed in, limited by address.
+#[derive(Debug, Clone, Copy)]
+pub struct Guest;
+
+impl FromRequestParts<App> for Guest {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let context = context(parts)?;
+        let address = keys::digest(context.ip.as_deref().unwrap_or("unknown"));
+        hit(parts, app, AUTH, &address).await.map(|()| Self)
     }
 }
 
-impl Limit {
-    /// Judges what was counted.
-    ///
-    /// # Errors
-    /// `RateLimited` beyond the limit.
-    pub fn judge(self, counted: u32, now: Timestamp) -> Result<()> {
-        if counted <= self.max {
-            Ok(())
-        } else {
-            Err(refusal(self, now))
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::limits::{MESSAGES, USER};
 
-fn refusal(limit: Limit, now: Timestamp) -> Error {
-    let (_, ends) = window(limit, now);
-    Error::RateLimited {
-        retry_after: Duration::from_secs(u64::try_from(ends - now.as_second()).unwrap_or(1)),
-        limit: limit.max,
-        window_s: limit.window_s,
+    fn standing(limit: Limit, remaining: u32, resets_in: u64) -> Option<Standing> {
+        Some(Standing {
+            limit,
+            remaining,
+            resets_in,
+        })
     }
-}
 
-/// The window's number and its end, Unix seconds.
-fn window(limit: Limit, now: Timestamp) -> (i64, i64) {
-    let length = i64::from(limit.window_s);
-    let window = now.as_second().div_euclid(length);
-    (window, (window + 1) * length)
+    fn told(standings: &Standings) -> (Option<String>, Option<String>) {
+        let mut headers = HeaderMap::new();
+        standings.tell(&mut headers);
+        let text = |name| headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+        (text(RATE_LIMIT_POLICY), text(RATE_LIMIT))
+    }
+
+    #[test]
+    fn the_limit_that_leaves_least_is_named() {
+        let standings = Standings::default();
+        assert_eq!(told(&standings), (None, None));
+        standings.add(USER, standing(USER, 7, 42));
+        let agent = MESSAGES.of(100);
+        standings.add(agent, standing(agent, 3, 1_800));
+        assert_eq!(
+            told(&standings),
+            (
+                Some("\"user\";q=100;w=60, \"agent\";q=100;w=3600".into()),
+                Some("\"agent\";r=3;t=1800".into())
+            )
+        );
+        standings.add(USER, standing(USER, 0, 12));
+        assert_eq!(told(&standings).1.as_deref(), Some("\"user\";r=0;t=12"));
+    }
+
+    #[test]
+    fn a_limit_that_was_not_counted_has_a_policy_alone() {
+        let standings = Standings::default();
+        standings.add(USER, None);
+        assert_eq!(told(&standings), (Some("\"user\";q=100;w=60".into()), None));
+    }
 }

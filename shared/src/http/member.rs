@@ -8,6 +8,7 @@ use http::request::Parts;
 
 use super::caller::{Caller, authenticate};
 use super::claimed::is_safe;
+use super::limit::hit;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::agents::Agent;
@@ -54,7 +55,7 @@ pub async fn admit<P: Grant>(
     let (limit, who) = claimed.limit();
     let (read, counted, ()) = tokio::join!(
         app.db().batch(&wanted),
-        app.limits().hit(app.db(), limit, &who, claimed.context.now),
+        hit(parts, app, limit, &who),
         claimed.note_use(app)
     );
     counted?;

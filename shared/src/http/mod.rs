@@ -2,11 +2,13 @@
 
 mod answer;
 pub mod body;
+pub mod bounds;
 pub mod caller;
 mod claimed;
 mod client;
 pub mod cookies;
 pub mod edge;
+mod json;
 pub mod limit;
 pub mod member;
 pub mod once;

@@ -72,13 +72,13 @@ macro_rules! documented {
 
 documented! {
     /// For the OpenAPI document: what a public route may answer besides success.
-    PublicProblems [422 429 500]
+    PublicProblems [413 414 422 429 431 500 503 504]
     /// The same for a route that reads for a signed-in person.
-    ReadProblems [401 403 404 422 429 500 503]
+    ReadProblems [401 403 404 413 414 422 429 431 500 503 504]
     /// The same for a route that changes something for a signed-in person.
-    WriteProblems [400 401 402 403 404 409 413 415 422 429 500 503]
+    WriteProblems [400 401 402 403 404 409 413 414 415 422 429 431 500 503 504]
     /// The same for an AI call.
-    CallProblems [400 401 402 403 404 409 413 415 422 429 500 502 503]
+    CallProblems [400 401 402 403 404 409 413 414 415 422 429 431 500 502 503 504]
 }
 
 fn documented(status: u16) -> RefOr<openapi::Response> {

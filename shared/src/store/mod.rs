@@ -5,6 +5,7 @@ pub mod db;
 pub mod entity;
 pub mod expr;
 pub mod keys;
+pub mod limits;
 pub mod page;
 mod query;
 pub mod record;

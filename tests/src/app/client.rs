@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use camarad::app::App;
 use camarad::clock::{Clock, SystemClock};
 use camarad::lambda::http::lambda_service;
 use camarad::store::cost::Cost;
@@ -81,6 +82,22 @@ impl Client {
     pub fn killed_after(&self, time: Duration) -> Self {
         Self {
             deadline: Some(time),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller, served by another instance of the functions.
+    pub fn served_by(&self, app: &App) -> Self {
+        Self {
+            service: super::serve(app),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller, from another address.
+    pub fn from(&self, ip: &str) -> Self {
+        Self {
+            ip: ip.into(),
             ..self.clone()
         }
     }

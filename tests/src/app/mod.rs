@@ -60,6 +60,8 @@ pub struct Setup {
     pub provider_secrets: serde_json::Value,
     /// Whom mail comes from; without it there is none.
     pub mail_from: Option<String>,
+    /// A clock that stands still until it is moved.
+    pub still: bool,
 }
 
 /// One deployment of Camarad, for one test.
@@ -76,6 +78,7 @@ pub struct TestApp {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// SQS's client in this test's account.
     pub sqs: aws_sdk_sqs::Client,
+    secrets: aws_sdk_secretsmanager::Client,
     service: Router,
 }
 
@@ -136,14 +139,13 @@ impl TestApp {
             metering_queue_url: queue.queue_url,
             mail_from: setup.mail_from,
         };
-        let clock = Arc::new(ManualClock::ticking(SystemClock.now()));
+        let clock = Arc::new(match setup.still {
+            true => ManualClock::at(SystemClock.now()),
+            false => ManualClock::ticking(SystemClock.now()),
+        });
         let db = setup.db.unwrap_or_else(|| Db::new(dynamodb.clone(), "camarad"));
-        let app = Builder::new(config, db, clock.clone())
-            .secrets(Arc::new(SecretsManager::new(secrets)))
-            .queue(Arc::new(Sqs::new(sqs.clone())))
-            .web(camarad::ports::web::client().expect("an HTTP client"))
-            .build();
-        let service = edge::service(routers::all(), app.clone(), edge::STREAMING);
+        let app = assemble(config, db, &clock, (&secrets, &sqs));
+        let service = serve(&app);
         Self {
             app,
             clock,
@@ -151,8 +153,15 @@ impl TestApp {
             account,
             dynamodb,
             sqs,
+            secrets,
             service,
         }
+    }
+
+    /// Another instance of the functions: with a memory of its own, over the same table, clock and secrets.
+    pub fn instance(&self) -> App {
+        let (config, db) = (self.app.config().clone(), self.app.db().clone());
+        assemble(config, db, &self.clock, (&self.secrets, &self.sqs))
     }
 
     /// Somebody who has not signed in.
@@ -185,6 +194,24 @@ impl TestApp {
         items.sort();
         items
     }
+}
+
+fn assemble(
+    config: Config,
+    db: Db,
+    clock: &Arc<ManualClock>,
+    (secrets, sqs): (&aws_sdk_secretsmanager::Client, &aws_sdk_sqs::Client),
+) -> App {
+    Builder::new(config, db, clock.clone())
+        .secrets(Arc::new(SecretsManager::new(secrets.clone())))
+        .queue(Arc::new(Sqs::new(sqs.clone())))
+        .web(camarad::ports::web::client().expect("an HTTP client"))
+        .build()
+}
+
+/// All routes behind the edge.
+fn serve(app: &App) -> Router {
+    edge::service(routers::all(), app.clone(), edge::STREAMING)
 }
 
 /// A value as text with the keys of its maps in order: those of `HashMap` come in any.

@@ -40,9 +40,9 @@ pub fn outbox_shard(shard: u8) -> List {
     }
 }
 
-/// A rate limit's counter for one window.
-pub fn rate(class: &str, who: &str, window: i64) -> Key {
-    Key::raw(format!("RATE#{class}#{who}#{window}"), "RATE")
+/// A rate limit's counts of one caller; `who` is an id, or the hash of an address.
+pub fn rate(class: &str, who: &str) -> Key {
+    Key::raw(format!("RATE#{class}#{who}"), "RATE")
 }
 
 /// An item that never exists: reading it shows that the table answers.

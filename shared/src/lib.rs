@@ -2,6 +2,7 @@
 //!
 //! Layers, each knowing only those to its right: functions → `http`, `lambda` → `domain` → `store`, `ports` → AWS SDK.
 
+pub mod aead;
 pub mod app;
 pub mod clock;
 pub mod config;

@@ -96,7 +96,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
             "usage_counters",
             list(keys::usage_counters(workspace, "{bucket}", "{dimension}")),
         ),
-        ("once", item(keys::once(user, "hash"))),
+        ("once", item(keys::once(user, "{hash}"))),
         ("audit", item(keys::audit("{scope}", at, record))),
         ("audits", list(keys::audits("{scope}"))),
         ("outbox", item(keys::outbox(event))),

@@ -244,11 +244,7 @@ async fn racing_transactions_all_end(db: Db) {
 }
 
 fn once(user: UserId, input: &str) -> OnceKey {
-    OnceKey {
-        user,
-        key: "k".into(),
-        input: input.into(),
-    }
+    OnceKey::new(user, "k", input)
 }
 
 async fn create_once(

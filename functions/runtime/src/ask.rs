@@ -58,7 +58,7 @@ fn ask(
     claimed: &Claimed,
     agent: AgentId,
     request: AskRequest,
-    Deadline(deadline): Deadline,
+    deadline: Deadline,
     watch: Stopwatch,
 ) -> Ask {
     let conversation = request
@@ -71,7 +71,8 @@ fn ask(
         call: CallId::new(app.clock()),
         conversation,
         request,
-        deadline,
+        deadline: deadline.0,
+        killed: deadline.killed(),
         watch,
     }
 }
@@ -84,7 +85,7 @@ async fn find(parts: &Parts, app: &App, ask: Ask, once: &OnceKey) -> Result<Aske
     let (admitted, tail, claim, counted, providers) = tokio::join!(
         admit::<grant::AgentsUse>(parts, app, ask.agent.workspace(), &wanted),
         runtime::tail(app, ask.request.conversation_id),
-        runtime::take(app, once, ask.call, ask.conversation, now),
+        runtime::take(app, once, ask.call, ask.conversation, (now, ask.killed)),
         app.limits().count(app.db(), MESSAGES, &who, now),
         providers(app),
     );

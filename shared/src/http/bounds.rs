@@ -171,11 +171,15 @@ mod tests {
                 .parameter_in(ParameterIn::Query)
                 .schema(Some(schema))
         };
-        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
-        let list = ArrayBuilder::new().items(text.clone().build());
+        let text = || {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::new(Type::String))
+                .build()
+        };
+        let list = ArrayBuilder::new().items(text());
         Known::of(
             &OperationBuilder::new()
-                .parameter(one("limit", text.build().into()))
+                .parameter(one("limit", text().into()))
                 .parameter(one("action", list.build().into()))
                 .parameter(ParameterBuilder::new().name("id").parameter_in(ParameterIn::Path))
                 .build(),

@@ -38,6 +38,16 @@ const LONGEST: SignedDuration = SignedDuration::from_mins(14);
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Timestamp);
 
+/// No function was started before this, 2020: an earlier deadline is none. Unix seconds.
+const LONG_AGO: i64 = 1_577_836_800;
+
+impl Deadline {
+    /// When the function is killed, or later.
+    pub fn killed(&self) -> Timestamp {
+        self.0.checked_add(SETTLING).unwrap_or(Timestamp::MAX)
+    }
+}
+
 impl FromRequestParts<App> for Deadline {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
@@ -50,7 +60,7 @@ impl FromRequestParts<App> for Deadline {
         let killed = killed.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         // `cargo lambda watch` sends deadlines of 1970.
         let ours = killed
-            .filter(|at| *at > now)
+            .filter(|at| at.as_second() > LONG_AGO)
             .and_then(|at| at.checked_sub(SETTLING).ok());
         Ok(Self(ours.map_or(longest, |at| at.min(longest))))
     }

@@ -11,7 +11,7 @@ use super::edge::RawBody;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::reply::Reply;
-use crate::store::tx::OnceKey;
+use crate::store::once::{OnceKey, Pepper};
 
 const HEADER: &str = "idempotency-key";
 
@@ -27,6 +27,11 @@ impl Once {
     /// For `Tx::once`.
     pub fn key(&self) -> Option<&OnceKey> {
         self.0.as_ref()
+    }
+
+    /// The same for an answer that has a secret in it: a replay opens it, and nobody else.
+    pub fn sealed(self, pepper: Pepper) -> Self {
+        Self(self.0.map(|key| key.sealed(pepper)))
     }
 
     /// Runs a handler's work. Its transaction finds a repeated key by itself; when the work fails before it commits
@@ -48,14 +53,18 @@ impl Once {
 }
 
 async fn key(parts: &Parts, app: &App) -> Result<Option<OnceKey>> {
-    let Some(value) = parts.headers.get(HEADER) else {
+    let mut values = parts.headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
-    let key = value.to_str().ok().filter(|k| (1..=255).contains(&k.len()));
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|k| (1..=255).contains(&k.len()) && values.next().is_none());
     let key = key.ok_or_else(|| {
         Error::field(
             "header.Idempotency-Key",
-            "must be 1 to 255 visible ASCII characters",
+            "must be given once, with 1 to 255 visible ASCII characters",
         )
     })?;
     let body = parts
@@ -67,11 +76,7 @@ async fn key(parts: &Parts, app: &App) -> Result<Option<OnceKey>> {
     hash.update(format!("{}\n{}\n", parts.method, parts.uri.path()));
     hash.update(&body.0);
     let input = data_encoding::BASE64URL_NOPAD.encode(&hash.finalize());
-    Ok(Some(OnceKey {
-        user: claimed.user,
-        key: claimed.once_name(key),
-        input,
-    }))
+    Ok(Some(OnceKey::new(claimed.user, claimed.once_name(key), input)))
 }
 
 impl FromRequestParts<App> for Once {

@@ -6,6 +6,7 @@ pub mod entity;
 pub mod expr;
 pub mod keys;
 pub mod limits;
+pub mod once;
 pub mod page;
 mod query;
 pub mod record;

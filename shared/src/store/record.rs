@@ -1,6 +1,6 @@
-//! The records that `Tx` writes beside an effect: audit, outbox, idempotency.
+//! The records that `Tx` writes beside an effect: audit, outbox. That of idempotency is in `once`.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -162,38 +162,5 @@ impl Entity for OutboxRecord {
     const KIND: &'static str = "outbox";
     fn key(&self) -> Key {
         keys::outbox(self.id)
-    }
-}
-
-/// How long an Idempotency-Key is remembered.
-pub const ONCE_LIFE: SignedDuration = SignedDuration::from_hours(24);
-
-/// The first answer under an Idempotency-Key, committed with its effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OnceRecord {
-    /// Whose key.
-    pub user: UserId,
-    /// The key.
-    pub key: String,
-    /// SHA-256 of method, path and body.
-    pub input: String,
-    /// The answer's status. Like the body absent while a call that streams has claimed the key (`runtime::claim`).
-    #[serde(default)]
-    pub status: u16,
-    /// The answer's body.
-    #[serde(default)]
-    pub body: String,
-    /// Until when the key is remembered. Compared with the clock, as removal comes late.
-    pub expires_at: Timestamp,
-}
-
-impl Entity for OnceRecord {
-    const KIND: &'static str = "once";
-    fn key(&self) -> Key {
-        keys::once(self.user, &self.key)
-    }
-    fn ttl(&self) -> Option<i64> {
-        Some(self.expires_at.as_second())
     }
 }

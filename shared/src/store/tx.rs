@@ -13,45 +13,18 @@ use super::db::{Db, TRIES, attributes, back_off, count_write, failed};
 use super::entity::{Entity, item};
 use super::expr::{Cond, Update};
 use super::keys::Key;
-use super::record::{Action, AuditRecord, ONCE_LIFE, OnceRecord, OutboxRecord, Scope};
+pub use super::once::OnceKey;
+use super::record::{Action, AuditRecord, OutboxRecord, Scope};
 use super::wire::{Item, Rendered};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::ids::{AuditId, EventId, UserId};
+use crate::ids::{AuditId, EventId};
 use crate::random;
 use crate::reply::Reply;
 
 /// DynamoDB's bound for one transaction.
 pub const MAX_WRITES: usize = 100;
-
-/// An Idempotency-Key of a caller with the hash of what it was sent with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnceKey {
-    /// Whose key: keys of different people never meet.
-    pub user: UserId,
-    /// The header's value.
-    pub key: String,
-    /// SHA-256 of method, path and body.
-    pub input: String,
-}
-
-impl OnceKey {
-    /// The first answer under this key, if there is one that still counts.
-    ///
-    /// # Errors
-    /// `KeyReused` when the key came with another request.
-    pub async fn first_answer<T>(&self, db: &Db, now: jiff::Timestamp) -> Result<Option<Reply<T>>> {
-        let record = db
-            .get::<OnceRecord>(&super::keys::once(self.user, &self.key))
-            .await?;
-        match record.filter(|r| r.expires_at > now) {
-            None => Ok(None),
-            Some(r) if r.input != self.input => Err(Error::KeyReused),
-            Some(r) => Ok(Some(Reply::stored(r.status, r.body))),
-        }
-    }
-}
 
 /// What the caller hears when a write's condition does not hold.
 type OnRefusal = Box<dyn Fn() -> Error + Send + Sync>;
@@ -208,14 +181,7 @@ impl<'a> Tx<'a> {
     /// not end or the table did not answer (the same request with the same key may be sent again).
     pub async fn commit<T>(mut self, reply: Reply<T>) -> Result<Reply<T>> {
         if let Some(once) = self.once.take() {
-            let record = OnceRecord {
-                user: once.user,
-                key: once.key.clone(),
-                input: once.input.clone(),
-                status: reply.status,
-                body: reply.body.clone(),
-                expires_at: self.cause.now.checked_add(ONCE_LIFE).map_err(Error::internal)?,
-            };
+            let record = once.record(&reply, self.cause.now)?;
             let free = Cond::item_absent().or(Cond::le("expiresAt", self.cause.now)?);
             let replay = Staged {
                 write: Write::Put(item(&record)?, Some(free)),

@@ -78,6 +78,8 @@ pub struct Ask {
     pub request: AskRequest,
     /// When the answer must have ended and been settled.
     pub deadline: Timestamp,
+    /// When the function is killed, whatever it does.
+    pub killed: Timestamp,
     /// Since the request came in.
     pub watch: Stopwatch,
 }
@@ -160,7 +162,11 @@ pub async fn begin(app: &App, ask: Ask, found: Found) -> Result<Begun> {
             }
             Seen::Running => return Err(in_progress()),
             Seen::Lost => return Err(lost()),
-            Seen::Abandoned => claim.take_over(app, ask.call, ask.conversation).await?,
+            Seen::Abandoned => {
+                claim
+                    .take_over(app, ask.call, ask.conversation, ask.killed)
+                    .await?
+            }
         },
     };
     match prepare(app, ask, found, claim.clone()).await {
@@ -173,6 +179,11 @@ pub async fn begin(app: &App, ask: Ask, found: Found) -> Result<Begun> {
 }
 
 async fn prepare(app: &App, ask: Ask, found: Found, claim: Claim) -> Result<Plan> {
+    if app.clock().now() >= ask.deadline {
+        return Err(Error::Unavailable(
+            "the function has no time left for a call".into(),
+        ));
+    }
     let agent = found.items.agent.as_ref().ok_or(Error::NotFound)?;
     if ask.request.conversation_id.is_some() && found.items.conversation.is_none() {
         return Err(Error::NotFound);

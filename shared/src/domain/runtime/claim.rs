@@ -14,8 +14,7 @@ use crate::error::{Error, Result};
 use crate::ids::{CallId, ConversationId, UserId};
 use crate::money::Amount;
 use crate::store::keys::{self, Key};
-use crate::store::record::ONCE_LIFE;
-use crate::store::tx::OnceKey;
+use crate::store::once::{ONCE_LIFE, OnceKey};
 use crate::store::{Cond, Entity, Outcome, Update};
 
 /// How long a claim holds before its call has made a hold's row, which from then on tells that it runs. Everything in
@@ -30,7 +29,7 @@ const RETRY: Duration = Duration::from_secs(5);
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
     user: UserId,
-    key: String,
+    hash: String,
     input: String,
     call: CallId,
     conversation: ConversationId,
@@ -41,7 +40,7 @@ pub struct Claim {
 impl Entity for Claim {
     const KIND: &'static str = "claim";
     fn key(&self) -> Key {
-        keys::once(self.user, &self.key)
+        keys::once(self.user, &self.hash)
     }
     fn ttl(&self) -> Option<i64> {
         Some(self.expires_at.as_second())
@@ -69,7 +68,13 @@ pub(super) enum Seen {
     Abandoned,
 }
 
-/// Claims a key for a call.
+/// No claim outlives the function that made it and is killed then: a key is free as soon as nobody can be at work
+/// under it, at once if there was no time left.
+fn lease(now: Timestamp, killed: Timestamp) -> Result<Timestamp> {
+    Ok(now.checked_add(LEASE).map_err(Error::internal)?.min(killed))
+}
+
+/// Claims a key for a call, whose function is killed at `killed`.
 ///
 /// # Errors
 /// `KeyReused` when the key came with another request.
@@ -78,15 +83,15 @@ pub async fn take(
     once: &OnceKey,
     call: CallId,
     conversation: ConversationId,
-    now: Timestamp,
+    (now, killed): (Timestamp, Timestamp),
 ) -> Result<Taken> {
     let claim = Claim {
-        user: once.user,
-        key: once.key.clone(),
-        input: once.input.clone(),
+        user: once.user(),
+        hash: once.hash(),
+        input: once.input().to_owned(),
         call,
         conversation,
-        lease_until: now.checked_add(LEASE).map_err(Error::internal)?,
+        lease_until: lease(now, killed)?,
         expires_at: now.checked_add(ONCE_LIFE).map_err(Error::internal)?,
     };
     let free = Cond::item_absent().or(Cond::le("expiresAt", now)?);
@@ -96,7 +101,7 @@ pub async fn take(
             "the key's record changed while it was claimed".into(),
         )),
         Outcome::Refused(Some(found)) => {
-            if found.field::<String>("input")?.as_ref() != Some(&once.input) {
+            if found.field::<String>("input")?.as_deref() != Some(once.input()) {
                 return Err(Error::KeyReused);
             }
             let found: Claim = found.read()?;
@@ -115,7 +120,7 @@ impl Claim {
         Update::of(self.key())
             .set("kind", Self::KIND)?
             .set("user", self.user)?
-            .set("key", &self.key)?
+            .set("hash", &self.hash)?
             .set("input", &self.input)?
             .set("call", self.call)?
             .set("conversation", self.conversation)?
@@ -155,9 +160,9 @@ impl Claim {
         app: &App,
         call: CallId,
         conversation: ConversationId,
+        killed: Timestamp,
     ) -> Result<Claim> {
-        let now = app.clock().now();
-        let lease_until = now.checked_add(LEASE).map_err(Error::internal)?;
+        let lease_until = lease(app.clock().now(), killed)?;
         let claim = Claim {
             call,
             conversation,

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::{Key, List, digest, shard, sortable};
+use super::{Key, List, shard, sortable};
 use crate::ids::{AuditId, EventId, UserId};
 
-/// The idempotency record of a caller's key.
-pub fn once(user: UserId, key: &str) -> Key {
-    Key::raw(format!("ONCE#{user}#{}", digest(key)), "ONCE")
+/// The idempotency record of a caller's key, of which this is the hash.
+pub fn once(user: UserId, hash: &str) -> Key {
+    Key::raw(format!("ONCE#{user}#{hash}"), "ONCE")
 }
 
 /// An audit record; `scope` is a workspace's, a user's or the platform's chain.

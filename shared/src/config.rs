@@ -114,6 +114,11 @@ pub fn log_level() -> String {
     var("LOG_LEVEL").unwrap_or_else(|| "info".into())
 }
 
+/// The table's name, if there is one.
+pub fn table_name() -> Option<String> {
+    var("TABLE_NAME")
+}
+
 impl Config {
     /// Reads the environment.
     ///

@@ -32,10 +32,15 @@ pub enum Fault {
     Conflict,
     /// The engine answers only a part of a batch: none of it.
     Unprocessed,
+    /// The engine says that the caller may not, and names what (`PLANTED`). Never by chance.
+    Denied,
 }
 
+/// What a `Denied` tells of the inside.
+pub const PLANTED: [&str; 3] = ["planted-table-1A2B", "planted-role", "123456789012"];
+
 impl Fault {
-    /// Every fault.
+    /// Every fault that passes.
     pub const ALL: [Self; 7] = [
         Self::Unsent,
         Self::AnswerLost,
@@ -221,6 +226,7 @@ impl HttpConnector for Connector {
                 }
                 Fault::Throttled => Ok(answer(400, &error("ProvisionedThroughputExceededException"))),
                 Fault::Conflict => Ok(answer(400, &conflict(&operation, &request))),
+                Fault::Denied => Ok(answer(400, &denied(&operation))),
                 Fault::Unprocessed => Ok(answer(200, &unprocessed(&request))),
             }
         })
@@ -238,6 +244,16 @@ fn arrive_later(inner: SharedHttpConnector, request: HttpRequest, faults: Faults
 
 fn error(name: &str) -> Value {
     json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "a fault of the tests"})
+}
+
+fn denied(operation: &str) -> Value {
+    let [table, role, account] = PLANTED;
+    let mut denied = error("AccessDeniedException");
+    denied["message"] = json!(format!(
+        "User: arn:aws:sts::{account}:assumed-role/{role}/f is not authorized to perform: {operation} on resource: \
+         arn:aws:dynamodb:eu-central-1:{account}:table/{table}, table {table}"
+    ));
+    denied
 }
 
 fn body(request: &HttpRequest) -> Value {

@@ -124,19 +124,17 @@ impl Client {
 
     /// Any request; a body is sent as application/json unless a header says otherwise.
     pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
-        let (parts, mut stream) = self.open(method, path, body).await;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.expect("the body ends well"));
-        }
-        let body = String::from_utf8(bytes).expect("UTF-8");
-        let cost = parts.extensions.get::<Cost>().copied().unwrap_or_default();
-        Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-            cost,
-        }
+        let (parts, stream) = self.open(method, path, body).await;
+        read(parts, stream).await
+    }
+
+    /// A request whose body is these bytes, text or not.
+    pub async fn send_bytes(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let mut event = self.event(method, path, Some(""));
+        event["body"] = data_encoding::BASE64.encode(body).into();
+        event["isBase64Encoded"] = true.into();
+        let (parts, stream) = self.pass(event).await;
+        read(parts, stream).await
     }
 
     /// Any request, with the answer's body as it arrives.
@@ -146,7 +144,10 @@ impl Client {
         path: &str,
         body: Option<String>,
     ) -> (http::response::Parts, ByteStream) {
-        let event = self.event(method, path, body.as_deref());
+        self.pass(self.event(method, path, body.as_deref())).await
+    }
+
+    async fn pass(&self, event: Value) -> (http::response::Parts, ByteStream) {
         let mut request = lambda_http::request::from_str(&event.to_string()).expect("a REST event");
         if let Some(time) = self.deadline {
             let mut context = lambda_http::Context::default();
@@ -178,6 +179,21 @@ impl Client {
                 .or_insert_with(|| "application/json".into());
         }
         event::rest(method, path, query, &headers, &self.ip, body)
+    }
+}
+
+async fn read(parts: http::response::Parts, mut stream: ByteStream) -> Answer {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk.expect("the body ends well"));
+    }
+    let body = String::from_utf8(bytes).expect("UTF-8");
+    let cost = parts.extensions.get::<Cost>().copied().unwrap_or_default();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body,
+        cost,
     }
 }
 

@@ -103,10 +103,16 @@ impl TestApp {
 
     /// Another session of a person.
     pub async fn sign_in(&self, user: UserId) -> Client {
+        self.stale(user, SignedDuration::ZERO).await
+    }
+
+    /// A session whose person proved who they are that long ago.
+    pub async fn stale(&self, user: UserId, ago: SignedDuration) -> Client {
         let clock = self.app.clock();
         let now = clock.now();
         let context = Context::system("fixture", now);
-        let (session, _) = Session::start(user, "fixture", &context, clock).expect("a session");
+        let (mut session, _) = Session::start(user, "fixture", &context, clock).expect("a session");
+        session.authenticated_at = now - ago;
         self.app
             .db()
             .put(&session, None)

@@ -208,7 +208,7 @@ async fn every_answer_of_every_route_has_the_security_headers() {
             assert!(
                 answer
                     .header("content-security-policy")
-                    .is_some_and(|p| p.contains("default-src 'none'")),
+                    .is_some_and(|p| p.contains("default-src 'none'") && p.contains("base-uri 'none'")),
                 "{name}"
             );
             assert!(answer.header("x-request-id").is_some(), "{name}");
@@ -320,6 +320,9 @@ async fn nothing_of_the_inside_shows_in_answers_or_logs_whatever_fails() {
         }
     }
     assert!(failures > 20, "{failures}");
+    let [table, role, account] = PLANTED;
+    let words = format!("Bearer {token}, arn:aws:iam::{account}:role/{role} on {table}");
+    tracing::error!(cause = words, "what somebody else said");
     let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(
         logged.contains("[arn]") && logged.contains("\"request\""),

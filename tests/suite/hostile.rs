@@ -77,7 +77,8 @@ impl Sender {
             route.name(),
             answer.body
         );
-        assert_ne!(answer.status, 401, "{}: {}", route.name(), answer.body);
+        let own = route.audience == "public"; // its credential is in the body
+        assert!(own || answer.status != 401, "{}: {}", route.name(), answer.body);
         answer
     }
 }

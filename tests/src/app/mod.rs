@@ -164,6 +164,11 @@ impl TestApp {
         assemble(config, db, &self.clock, (&self.secrets, &self.sqs))
     }
 
+    /// The API as a service of plain HTTP.
+    pub fn service(&self) -> Router {
+        self.service.clone()
+    }
+
     /// Somebody who has not signed in.
     pub fn anonymous(&self) -> Client {
         Client::new(self.service.clone(), None)

@@ -56,6 +56,7 @@ NEEDS_ACTION = {
     "TABLE_NAME": "dynamodb:GetItem",
     "METERING_QUEUE_URL": "sqs:SendMessage",
     "SIGNING_KEYS_SECRET": "secretsmanager:GetSecretValue",
+    "VAULT_SECRET": "secretsmanager:GetSecretValue",
     "AUTH_SECRETS_SECRET": "secretsmanager:GetSecretValue",
     "AI_PROVIDERS_SECRET": "secretsmanager:GetSecretValue",
 }

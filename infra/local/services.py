@@ -142,6 +142,7 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "TABLE_NAME": outputs["TableName"],
         "PUBLIC_URL": config.api,
         "SIGNING_KEYS_SECRET": outputs["SigningKeysSecret"],
+        "VAULT_SECRET": outputs["VaultSecret"],
         "AUTH_PROVIDERS": auth_providers(config),
         "AUTH_SECRETS_SECRET": outputs["AuthSecretsSecret"],
         "AI_PROVIDERS_SECRET": outputs["AiProvidersSecret"],

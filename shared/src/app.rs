@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::ports::oidc::Oidc;
 use crate::ports::queue::{Queue, Sqs};
 use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
+use crate::ports::vault::Vault;
 use crate::ports::web;
 use crate::store::limits::Limits;
 use crate::store::{Db, Tx};
@@ -149,10 +150,11 @@ impl Environment {
         Ok(self)
     }
 
-    /// The app, with the connection to the table warmed: a first request then pays no TLS handshake.
+    /// The app, with the connection to the table warmed by reading what the first request needs first, the keys of
+    /// access tokens: it then pays neither a TLS handshake nor that read.
     pub async fn ready(self) -> App {
         let app = self.builder.build();
-        if let Err(error) = app.db().get_doc(&crate::store::keys::health()).await {
+        if let Err(error) = app.tokens().warm(app.db(), app.clock().now()).await {
             tracing::warn!(error = %error, "the table did not answer at start");
         }
         app
@@ -206,6 +208,14 @@ impl App {
             .secrets
             .as_ref()
             .ok_or_else(|| Error::internal("this function was built without secrets"))
+    }
+
+    /// What is stored sealed.
+    ///
+    /// # Errors
+    /// `Internal` when this function may not read the vault's keys.
+    pub fn vault(&self) -> Result<Vault<'_>> {
+        Vault::new(self.secrets()?, &self.config().vault_secret)
     }
 
     /// The queues.

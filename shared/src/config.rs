@@ -23,6 +23,10 @@ pub struct Config {
     pub providers: Vec<ProviderConfig>,
     /// Where the signing keys of access tokens are.
     pub signing_keys_secret: Option<String>,
+    /// After how many days a new key signs access tokens; zero is the usual thirty.
+    pub signing_key_days: u16,
+    /// Where the master keys are of what is stored sealed.
+    pub vault_secret: Option<String>,
     /// Where the client secrets of the identity providers are.
     pub auth_secrets_secret: Option<String>,
     /// Where the AI providers' base URLs and keys are.
@@ -109,6 +113,12 @@ fn list(text: Option<String>) -> Vec<String> {
         .collect()
 }
 
+/// A whole number; zero when the variable is not set.
+fn number(text: Option<String>, name: &str) -> Result<u16> {
+    text.map_or(Ok(0), |text| text.parse())
+        .map_err(|_| Error::internal(format!("{name} is no whole number")))
+}
+
 /// The log filter: LOG_LEVEL (`info` unless told), in `tracing`'s syntax.
 pub fn log_level() -> String {
     var("LOG_LEVEL").unwrap_or_else(|| "info".into())
@@ -143,6 +153,8 @@ impl Config {
                 .collect(),
             providers,
             signing_keys_secret: var("SIGNING_KEYS_SECRET"),
+            signing_key_days: number(var("SIGNING_KEY_DAYS"), "SIGNING_KEY_DAYS")?,
+            vault_secret: var("VAULT_SECRET"),
             auth_secrets_secret: var("AUTH_SECRETS_SECRET"),
             ai_providers_secret: var("AI_PROVIDERS_SECRET"),
             metering_queue_url: var("METERING_QUEUE_URL"),

@@ -90,6 +90,7 @@ fn environment(t: &TestApp) -> Vec<(&'static str, String)> {
         ("FRONTEND_ORIGINS", config.frontend_origins.join(",")),
         ("PLATFORM_OPERATORS", config.operators.join(",")),
         ("SIGNING_KEYS_SECRET", set(&config.signing_keys_secret)),
+        ("VAULT_SECRET", set(&config.vault_secret)),
         ("AUTH_SECRETS_SECRET", set(&config.auth_secrets_secret)),
         ("AI_PROVIDERS_SECRET", set(&config.ai_providers_secret)),
         ("METERING_QUEUE_URL", set(&config.metering_queue_url)),

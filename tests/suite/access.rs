@@ -102,6 +102,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("outbox", item(keys::outbox(event))),
         ("outbox_shard", list(keys::outbox_shard(7))),
         ("rate", item(keys::rate("{class}", "{who}"))),
+        ("jwks", item(keys::jwks())),
         ("health", item(keys::health())),
     ];
     let names = [

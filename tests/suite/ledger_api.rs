@@ -110,17 +110,7 @@ async fn an_order_whose_function_died_is_carried_out_by_its_event() {
 
 /// The same session with a fresh token, long after its sign-in.
 async fn an_hour_later(t: &TestApp, who: &Client) -> Client {
-    let (secrets, tokens) = (t.app.secrets().unwrap(), t.app.tokens());
-    let then = t.app.clock().now();
-    let token = who.token.as_deref().unwrap();
-    let claims = tokens.check(secrets, token, then).await.unwrap();
-    t.clock.advance(SignedDuration::from_hours(1));
-    let now = t.app.clock().now();
-    let token = tokens
-        .sign(secrets, claims.sub, claims.sid, then, now)
-        .await
-        .unwrap();
-    who.with_token(&token)
+    t.later(who, SignedDuration::from_hours(1)).await
 }
 
 #[tokio::test]

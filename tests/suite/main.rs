@@ -36,6 +36,7 @@ mod runtime_ends;
 mod runtime_faults;
 mod runtime_money;
 mod runtime_once;
+mod signing_keys;
 mod store;
 mod tidy;
 mod usage;

@@ -13,7 +13,7 @@ use camarad::domain::auth::attempt::{Mode, Wish};
 use camarad::domain::auth::grant::{self, CurrentSession, TokenGrant};
 use camarad::domain::auth::sign_in::{self, Finished};
 use camarad::domain::auth::tokens::Jwks;
-use camarad::domain::auth::{refresh as rotation, sessions};
+use camarad::domain::auth::{refresh as rotation, sessions, signing};
 use camarad::domain::plans::Plan;
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
@@ -44,8 +44,11 @@ pub fn router() -> OpenApiRouter<App> {
 /// The keys that access tokens are signed with
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()),
     responses((status = 200, body = Jwks), PublicProblems))]
-async fn jwks(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], Reply<Jwks>)> {
-    let keys = app.tokens().jwks(app.secrets()?).await?;
+async fn jwks(
+    State(app): State<App>,
+    context: Context,
+) -> Result<([(HeaderName, &'static str); 1], Reply<Jwks>)> {
+    let keys: Jwks = signing::published(&app, context.now).await?.into();
     Ok(([(CACHE_CONTROL, "public, max-age=300")], Reply::ok(&keys)?))
 }
 

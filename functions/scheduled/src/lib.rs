@@ -1,6 +1,7 @@
 //! The jobs of the clock.
 
 use camarad::app::App;
+use camarad::domain::auth::signing;
 use camarad::domain::{ledger, outbox};
 use camarad::error::Result;
 use serde::Deserialize;
@@ -13,6 +14,8 @@ pub enum Job {
     Sweep,
     /// Every night: moves every journal that is left in the head of a ledger.
     FlushLedgers,
+    /// Every hour: makes a new signing key when the newest is thirty days old, and takes back those that are over.
+    RotateSigningKeys,
 }
 
 /// Runs a job. Every job may be run twice, and does next time what it could not do this time.
@@ -43,6 +46,10 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
                 failed = all.failed,
                 "flushed"
             );
+        }
+        Job::RotateSigningKeys => {
+            let done = signing::rotate(&app).await?;
+            tracing::info!(rotation = ?done, "signing keys");
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 fn main() -> camarad::lambda::Outcome {
     camarad::lambda::start(
-        |env| Ok(env.queue()),
+        |env| Ok(env.secrets().queue()),
         |app| camarad::lambda::batch::scheduled(app, scheduled::handle),
     )
 }

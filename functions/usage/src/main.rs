@@ -1,8 +1,5 @@
 //! Wiring only.
 
 fn main() -> camarad::lambda::Outcome {
-    camarad::lambda::start(
-        |env| Ok(env.secrets()),
-        |app| camarad::lambda::http::buffered(usage::router(), app),
-    )
+    camarad::lambda::start(Ok, |app| camarad::lambda::http::buffered(usage::router(), app))
 }

@@ -1,8 +1,7 @@
 //! Wiring only.
 
 fn main() -> camarad::lambda::Outcome {
-    camarad::lambda::start(
-        |env| Ok(env.secrets()),
-        |app| camarad::lambda::http::buffered(workspaces::router(), app),
-    )
+    camarad::lambda::start(Ok, |app| {
+        camarad::lambda::http::buffered(workspaces::router(), app)
+    })
 }

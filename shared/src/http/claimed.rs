@@ -66,7 +66,7 @@ async fn check(parts: &Parts, app: &App) -> Result<Claimed> {
             key: Some(key),
         });
     }
-    let claims = app.tokens().check(app.secrets()?, token, context.now).await?;
+    let claims = app.tokens().check(app.db(), token, context.now).await?;
     Ok(Claimed {
         user: claims.sub,
         credential: Credential::Session(claims.sid),

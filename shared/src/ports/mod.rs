@@ -4,4 +4,5 @@ pub mod ai;
 pub mod oidc;
 pub mod queue;
 pub mod secrets;
+pub mod vault;
 pub mod web;

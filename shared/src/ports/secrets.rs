@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
@@ -15,11 +15,17 @@ use crate::error::{Error, Result};
 /// How long a fetched secret is used.
 pub const CACHE_LIFE: SignedDuration = SignedDuration::from_mins(5);
 
+/// How often something that does not fit (an unknown key id) may make us fetch again.
+pub const REFETCH: SignedDuration = SignedDuration::from_mins(1);
+
 /// Where secrets come from.
 #[async_trait]
 pub trait Secrets: Send + Sync {
     /// The current value of a secret.
     async fn fetch(&self, id: &str) -> Result<SecretString>;
+
+    /// Makes this its current value. Only rotations do that.
+    async fn replace(&self, id: &str, value: &SecretString) -> Result<()>;
 }
 
 /// AWS Secrets Manager.
@@ -47,6 +53,17 @@ impl Secrets for SecretsManager {
             .secret_string
             .ok_or_else(|| Error::internal(format!("secret {id} has no text")))?;
         Ok(SecretString::from(text))
+    }
+
+    async fn replace(&self, id: &str, value: &SecretString) -> Result<()> {
+        self.0
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(value.expose_secret())
+            .send()
+            .await
+            .map_err(|e| Error::Unavailable(Box::new(e)))?;
+        Ok(())
     }
 }
 
@@ -95,5 +112,17 @@ impl CachedSecrets {
                 None => Err(error),
             },
         }
+    }
+
+    /// Makes this the secret's current value, here and at its source.
+    ///
+    /// # Errors
+    /// `Unavailable` when nobody knows whether it was replaced.
+    pub async fn replace(&self, id: &str, value: SecretString) -> Result<()> {
+        let mut known = self.known.lock().await;
+        known.remove(id);
+        self.source.replace(id, &value).await?;
+        known.insert(id.to_owned(), (self.clock.now(), value));
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use camarad::domain::plans::{Plan, TRIAL_DAYS};
 use camarad::domain::users::{Account, SubscriptionStatus, User};
 use camarad::domain::workspaces::{Member, Membership};
 use camarad::ids::{UserId, WorkspaceId};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Client, TestApp};
 
@@ -101,6 +101,28 @@ impl TestApp {
         client
     }
 
+    /// The same session with a fresh token, this much later: as a refresh would give it.
+    pub async fn later(&self, who: &Client, by: SignedDuration) -> Client {
+        let tokens = self.app.tokens();
+        let old = who.token.as_deref().expect("signed in");
+        let claims = tokens
+            .check(self.app.db(), old, self.app.clock().now())
+            .await
+            .expect("a good token");
+        let proven = Timestamp::from_second(claims.auth_time).expect("a time");
+        self.clock.advance(by);
+        let token = tokens
+            .sign(
+                &self.app,
+                (claims.sub, claims.sid),
+                proven,
+                self.app.clock().now(),
+            )
+            .await
+            .expect("a token");
+        who.with_token(&token)
+    }
+
     /// Another session of a person.
     pub async fn sign_in(&self, user: UserId) -> Client {
         self.stale(user, SignedDuration::ZERO).await
@@ -118,11 +140,10 @@ impl TestApp {
             .put(&session, None)
             .await
             .expect("the session is written");
-        let secrets = self.app.secrets().expect("secrets");
         let token = self
             .app
             .tokens()
-            .sign(secrets, user, session.id, now, now)
+            .sign(&self.app, (user, session.id), now, now)
             .await
             .expect("a token");
         let mut client = self.anonymous().with_token(&token);

@@ -134,6 +134,8 @@ impl TestApp {
             operators: vec![OPERATOR.into()],
             providers: setup.providers,
             signing_keys_secret: Some("signing-keys".into()),
+            signing_key_days: 0,
+            vault_secret: Some("vault".into()),
             auth_secrets_secret: Some("auth-secrets".into()),
             ai_providers_secret: Some("ai-providers".into()),
             metering_queue_url: queue.queue_url,
@@ -244,6 +246,10 @@ async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
         (
             "signing-keys",
             serde_json::json!({"version": 1, "seed": "a seed of tests, which is long enough to be taken as one"}),
+        ),
+        (
+            "vault",
+            serde_json::json!({"version": 1, "seed": "a seed of tests for the vault, long enough to be taken as one"}),
         ),
         ("auth-secrets", setup.provider_secrets.clone()),
         (

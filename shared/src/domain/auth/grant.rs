@@ -52,7 +52,7 @@ impl TokenGrant {
         let proven = session.authenticated_at;
         let access_token = app
             .tokens()
-            .sign(app.secrets()?, session.user_id, session.id, proven, cause.now)
+            .sign(app, (session.user_id, session.id), proven, cause.now)
             .await?;
         Ok(Self {
             access_token,

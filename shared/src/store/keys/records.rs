@@ -45,6 +45,11 @@ pub fn rate(class: &str, who: &str) -> Key {
     Key::raw(format!("RATE#{class}#{who}"), "RATE")
 }
 
+/// The public halves of the keys that sign access tokens.
+pub fn jwks() -> Key {
+    Key::raw("JWKS", "JWKS")
+}
+
 /// An item that never exists: reading it shows that the table answers.
 pub fn health() -> Key {
     Key::raw("HEALTH", "HEALTH")

@@ -21,12 +21,13 @@ VARIANTS: Dict[str, Dict[str, str]] = {
     "cloud": {},
     "cloud, everything on": {
         "PublicUrl": "https://api.example.com",
+        "MailFrom": "camarad@example.com",
         "AlarmTopic": "arn:aws:sns:eu-central-1:123456789012:alarms",
         "RuntimeConcurrency": "100",
         "CriticalConcurrency": "10",
     },
     "cloud, second stage": {"Stage": "staging", "ApiLogsRole": "existing"},
-    "local": {"Stage": "local", "LocalEndpoint": "http://127.0.0.1:4566", "Architecture": "x86_64"},
+    "local": {"Stage": "local", "MailFrom": "camarad@example.com", "LocalEndpoint": "http://127.0.0.1:4566", "Architecture": "x86_64"},
 }
 
 # What the local services are known to make. Anything else needs the condition Cloud, or a trial and a line here.
@@ -43,6 +44,7 @@ LOCAL_TYPES = {
     "AWS::Lambda::Function",
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
+    "AWS::SES::EmailIdentity",
     "AWS::SQS::Queue",
     "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
@@ -55,6 +57,7 @@ FOREIGN_VARIABLES = {"AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "AWS_ENDPOINT_URL"}
 NEEDS_ACTION = {
     "TABLE_NAME": "dynamodb:GetItem",
     "METERING_QUEUE_URL": "sqs:SendMessage",
+    "MAIL_QUEUE_URL": "sqs:SendMessage",
     "SIGNING_KEYS_SECRET": "secretsmanager:GetSecretValue",
     "VAULT_SECRET": "secretsmanager:GetSecretValue",
     "AUTH_SECRETS_SECRET": "secretsmanager:GetSecretValue",

@@ -153,6 +153,10 @@ class Resolver:
                 return self.value(arguments[1] if self.condition(arguments[0]) else arguments[2])
             if kind == "Fn::Join":
                 return arguments[0].join(str(item) for item in self.value(arguments[1]))
+            if kind == "Fn::Split":
+                return str(self.value(arguments[1])).split(arguments[0])
+            if kind == "Fn::Select":
+                return self.value(arguments[1])[int(arguments[0])]
             if kind.startswith("Fn::"):
                 raise ValueError("%s is not resolved here yet" % kind)
         resolved = {key: self.value(item) for key, item in value.items()}

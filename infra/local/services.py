@@ -23,6 +23,7 @@ PORTS = {
 PROVIDER = "camarad-local"  # id of the local sign-in provider; the real ones have ids such as `google`
 GITHUB_PROVIDER = "github-local"
 CLIENT_ID, CLIENT_SECRET = "camarad", "local-secret"
+MAIL_FROM = "camarad@example.com"  # nothing leaves this machine
 FRONTEND = "http://localhost:3000"  # where a frontend's development server usually is
 
 
@@ -40,6 +41,11 @@ class Config(NamedTuple):
     @property
     def aws(self) -> str:
         return self.url("CAMARAD_AWS_PORT")
+
+    @property
+    def mails(self) -> str:
+        """Where the mails that were sent can be read, as JSON."""
+        return self.aws + "/_ministack/ses/messages"
 
     @property
     def oidc(self) -> str:
@@ -128,6 +134,7 @@ def template_parameters(config: Config) -> List[str]:
     pairs = {
         "PublicUrl": config.api,
         "AuthProviders": auth_providers(config),
+        "MailFrom": MAIL_FROM,
         "PlatformOperators": config.values.get("PLATFORM_OPERATORS", ""),
         "FrontendOrigins": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
         "LogLevel": config.values.get("LOG_LEVEL") or "INFO",
@@ -147,6 +154,8 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "AUTH_SECRETS_SECRET": outputs["AuthSecretsSecret"],
         "AI_PROVIDERS_SECRET": outputs["AiProvidersSecret"],
         "METERING_QUEUE_URL": outputs["MeteringQueueUrl"],
+        "MAIL_QUEUE_URL": outputs["MailQueueUrl"],
+        "MAIL_FROM": MAIL_FROM,
         "FRONTEND_ORIGINS": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
         "PLATFORM_OPERATORS": config.values.get("PLATFORM_OPERATORS", ""),
         "LOG_LEVEL": config.values.get("LOG_LEVEL") or "INFO",

@@ -23,6 +23,7 @@ def announce(config: services.Config) -> None:
     line("API", config.api)
     line("reference", config.api + "/docs")
     line("sign-in", "%s and %s (any e-mail address)" % (config.oidc, config.github))
+    line("mails", config.mails)
     line("AI", "%s%s" % (config.ai, "; real: " + ", ".join(real) if real else ""))
     line("AWS", config.aws)
     line("logs", ".local/logs; data .local/dev")

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::domain::auth::api_keys::Uses;
 use crate::domain::auth::tokens::Tokens;
 use crate::error::{Error, Result};
+use crate::ports::mail::{Mailer, Ses};
 use crate::ports::oidc::Oidc;
 use crate::ports::queue::{Queue, Sqs};
 use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
@@ -31,6 +32,7 @@ struct Parts {
     limits: Limits,
     key_uses: Uses,
     queue: Option<Arc<dyn Queue>>,
+    mail: Option<Arc<dyn Mailer>>,
     web: Option<reqwest::Client>,
     oidc: Option<Oidc>,
 }
@@ -42,6 +44,7 @@ pub struct Builder {
     db: Db,
     secrets: Option<Arc<dyn Secrets>>,
     queue: Option<Arc<dyn Queue>>,
+    mail: Option<Arc<dyn Mailer>>,
     web: Option<reqwest::Client>,
 }
 
@@ -54,6 +57,7 @@ impl Builder {
             db,
             secrets: None,
             queue: None,
+            mail: None,
             web: None,
         }
     }
@@ -67,6 +71,12 @@ impl Builder {
     /// Also with queues.
     pub fn queue(mut self, queue: Arc<dyn Queue>) -> Self {
         self.queue = Some(queue);
+        self
+    }
+
+    /// Also with mail.
+    pub fn mail(mut self, mail: Arc<dyn Mailer>) -> Self {
+        self.mail = Some(mail);
         self
     }
 
@@ -91,6 +101,7 @@ impl Builder {
             limits: Limits::default(),
             key_uses: Uses::default(),
             queue: self.queue,
+            mail: self.mail,
             oidc: self.web.clone().map(Oidc::new),
             web: self.web,
         }))
@@ -138,6 +149,13 @@ impl Environment {
     pub fn queue(mut self) -> Self {
         let client = aws_sdk_sqs::Client::new(&self.sdk);
         self.builder = self.builder.queue(Arc::new(Sqs::new(client)));
+        self
+    }
+
+    /// With SES.
+    pub fn mail(mut self) -> Self {
+        let client = aws_sdk_sesv2::Client::new(&self.sdk);
+        self.builder = self.builder.mail(Arc::new(Ses::new(client)));
         self
     }
 
@@ -226,7 +244,15 @@ impl App {
             .ok_or_else(|| Error::internal("this function was built without queues"))
     }
 
-    /// The OpenID providers.
+    /// Mail.
+    pub fn mail(&self) -> Result<&dyn Mailer> {
+        self.0
+            .mail
+            .as_deref()
+            .ok_or_else(|| Error::internal("this function was built without mail"))
+    }
+
+    /// The identity providers.
     pub fn oidc(&self) -> Result<&Oidc> {
         self.0
             .oidc

@@ -33,6 +33,8 @@ pub struct Config {
     pub ai_providers_secret: Option<String>,
     /// The queue that usage events go to.
     pub metering_queue_url: Option<String>,
+    /// The queue that mails go out through.
+    pub mail_queue_url: Option<String>,
     /// The address that mail comes from. Without one no mail is sent, and nobody signs in with a mailed link.
     pub mail_from: Option<String>,
 }
@@ -158,6 +160,7 @@ impl Config {
             auth_secrets_secret: var("AUTH_SECRETS_SECRET"),
             ai_providers_secret: var("AI_PROVIDERS_SECRET"),
             metering_queue_url: var("METERING_QUEUE_URL"),
+            mail_queue_url: var("MAIL_QUEUE_URL"),
             mail_from: var("MAIL_FROM"),
         })
     }

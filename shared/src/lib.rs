@@ -9,6 +9,7 @@ pub mod config;
 pub mod context;
 pub mod domain;
 pub mod error;
+pub mod html;
 pub mod http;
 pub mod ids;
 pub mod lambda;

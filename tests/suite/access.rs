@@ -54,6 +54,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("identity", item(keys::identity("{provider}", "hash"))),
         ("linked_identity", item(keys::linked_identity(user, identity))),
         ("linked_identities", list(keys::linked_identities(user))),
+        ("magic_link", item(keys::magic_link("hash"))),
         ("auth_state", item(keys::auth_state("hash"))),
         ("workspace", item(keys::workspace(workspace))),
         ("member", item(keys::member(workspace, user))),
@@ -103,6 +104,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("outbox_shard", list(keys::outbox_shard(7))),
         ("rate", item(keys::rate("{class}", "{who}"))),
         ("jwks", item(keys::jwks())),
+        ("mail", item(keys::mail(event))),
         ("health", item(keys::health())),
     ];
     let names = [

@@ -9,7 +9,7 @@ use camarad::domain::users::profile::UserView;
 use camarad::ids::UserId;
 use camarad::store::record::{AuditRecord, OutboxRecord};
 use camarad::store::{PageRequest, keys};
-use camarad_tests::app::{Answer, Client, ORIGIN, PUBLIC_URL, Setup, TestApp};
+use camarad_tests::app::{Answer, Client, MAIL_FROM, ORIGIN, PUBLIC_URL, Setup, TestApp};
 use camarad_tests::peers::oidc::OidcPeer;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -34,8 +34,17 @@ pub async fn scene() -> Scene {
     scene_signing("RS256").await
 }
 
-/// A provider that signs so, reached by `local`, `other` and, with an issuer that is not its own to the letter, `slash`.
+/// The same, and mail is sent.
+pub async fn scene_with_mail() -> Scene {
+    scene_of("RS256", Some(MAIL_FROM.into())).await
+}
+
 async fn scene_signing(alg: &str) -> Scene {
+    scene_of(alg, None).await
+}
+
+/// A provider that signs so, reached by `local`, `other` and, with an issuer that is not its own to the letter, `slash`.
+async fn scene_of(alg: &str, mail_from: Option<String>) -> Scene {
     let callbacks = ["local", "other"].map(|id| format!("{PUBLIC_URL}/api/auth/{id}/callback"));
     let peer = OidcPeer::start_signing(&callbacks.each_ref().map(String::as_str), alg)
         .await
@@ -57,6 +66,7 @@ async fn scene_signing(alg: &str) -> Scene {
             },
         ],
         provider_secrets: json!({"local": peer.client_secret, "other": peer.client_secret}),
+        mail_from,
         ..Setup::default()
     };
     Scene {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camarad::domain::plans::Plan;
 use camarad::money::Cbt;
-use camarad_tests::app::{Answer, Client, OPERATOR, Setup, TestApp};
+use camarad_tests::app::{Answer, Client, MAIL_FROM, OPERATOR, Setup, TestApp};
 use camarad_tests::engine;
 use camarad_tests::peers::ai::{AiPeer, Options};
 use camarad_tests::routes;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::desk::fund;
 
 /// Routes that are measured elsewhere or touch no table, each with its reason.
-const LEFT_OUT: [(&str, &str); 5] = [
+const LEFT_OUT: [(&str, &str); 9] = [
     (
         "POST /api/agents/{id}/stream",
         "costs what chat does; its head is sent while its checkpoint is under way",
@@ -27,6 +27,22 @@ const LEFT_OUT: [(&str, &str); 5] = [
     (
         "GET /api/auth/{provider}/callback",
         "needs a provider; told in the sign-in's stories",
+    ),
+    (
+        "GET /api/auth/magic-link/verify",
+        "asks nothing; told in the mailed link's stories",
+    ),
+    (
+        "POST /api/auth/magic-link/verify",
+        "needs a mail; a read more than other sign-ins, told in the mailed link's stories",
+    ),
+    (
+        "POST /api/user/security/identities",
+        "needs a provider; told in the linking's stories",
+    ),
+    (
+        "DELETE /api/user/security/identities/{id}",
+        "needs a provider; told in the linking's stories",
     ),
     (
         "POST /api/auth/refresh",
@@ -171,6 +187,11 @@ async fn person(l: &mut Ledger, ann: &Client) {
     l.row("GET /api/auth/session", "", &ann.get("/api/auth/session").await);
     l.row("GET /api/user", "", &ann.get("/api/user").await);
     l.row(
+        "GET /api/user/security/identities",
+        "of none",
+        &ann.get("/api/user/security/identities").await,
+    );
+    l.row(
         "PATCH /api/user",
         "",
         &ann.patch("/api/user", json!({"name": "Ann"})).await,
@@ -224,6 +245,7 @@ async fn every_route_costs_what_it_is_known_to_cost() {
     let setup = Setup {
         ai: Some(AiPeer::start_with(at_leisure()).await.unwrap()),
         db: Some(engine::dynoxide().await),
+        mail_from: Some(MAIL_FROM.into()),
         ..Setup::default()
     };
     let t = TestApp::with(setup).await;
@@ -245,6 +267,12 @@ async fn every_route_costs_what_it_is_known_to_cost() {
     ] {
         l.row(&format!("GET {path}"), "", &t.anonymous().get(path).await);
     }
+    let link = json!({"email": "ann@example.com"});
+    l.row(
+        "POST /api/auth/magic-link",
+        "",
+        &t.anonymous().post("/api/auth/magic-link", link).await,
+    );
     l.row(
         "DELETE /api/workspaces/{id}",
         "",

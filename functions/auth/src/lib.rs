@@ -1,6 +1,8 @@
 //! `/api/auth`: signing in and out, and the public half of the signing keys.
 
 mod answers;
+mod magic_link;
+mod page;
 mod provider;
 
 use axum::extract::State;
@@ -36,6 +38,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(providers))
         .routes(routes!(login))
         .routes(routes!(callback))
+        .routes(routes!(magic_link::ask))
+        .routes(routes!(magic_link::open, magic_link::redeem))
         .routes(routes!(refresh))
         .routes(routes!(logout))
         .routes(routes!(session))

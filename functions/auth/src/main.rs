@@ -2,7 +2,7 @@
 
 fn main() -> camarad::lambda::Outcome {
     camarad::lambda::start(
-        |env| env.secrets().web(),
+        |env| env.secrets().queue().web(),
         |app| camarad::lambda::http::buffered(auth::router(), app),
     )
 }

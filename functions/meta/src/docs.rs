@@ -4,9 +4,8 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use data_encoding::BASE64;
+use camarad::html::{escaped, policy};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::OPENAPI;
 use crate::document::{Body, Document, Operation, Parameter, referred};
@@ -18,28 +17,7 @@ pub(crate) static PAGE: LazyLock<String> =
     LazyLock::new(|| page(&serde_json::from_str(OPENAPI).unwrap_or_default()));
 
 /// The page's Content-Security-Policy (CSP Level 3).
-pub(crate) static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = BASE64.encode(&Sha256::digest(STYLE));
-    format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-});
-
-/// Text that means nothing in HTML.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
+pub(crate) static POLICY: LazyLock<String> = LazyLock::new(|| policy(STYLE, "'none'"));
 
 /// Prose: paragraphs, with `code` as code.
 fn prose(text: &str) -> String {

@@ -1,5 +1,7 @@
 //! `/api/user`: a person's own profile and subscription.
 
+mod identities;
+
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{ETAG, HeaderName};
@@ -22,6 +24,8 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(read, update))
         .routes(routes!(read_subscription))
+        .routes(routes!(identities::list, identities::begin))
+        .routes(routes!(identities::unlink))
 }
 
 /// What changes; the rest stays (RFC 7396).

@@ -2,7 +2,7 @@
 
 fn main() -> camarad::lambda::Outcome {
     camarad::lambda::start(
-        |env| Ok(env.secrets()),
+        |env| env.secrets().web(),
         |app| camarad::lambda::http::buffered(users::router(), app),
     )
 }

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod cloud_event;
 pub mod current;
 pub mod ledger;
+pub mod mail;
 pub mod name;
 pub mod outbox;
 pub mod permissions;

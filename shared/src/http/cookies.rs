@@ -13,6 +13,9 @@ pub const REFRESH_COOKIE: &str = "__Host-camarad-refresh";
 /// The cookie that a started sign-in is bound to.
 pub const STATE_COOKIE: &str = "__Host-camarad-state";
 
+/// The cookie that the page of a mailed link is bound to.
+pub const LINK_COOKIE: &str = "__Host-camarad-link";
+
 /// The secret in the cookie `name` that something is bound to: the browser's own, if it has one already, so that two
 /// tabs can go side by side.
 pub fn binding(headers: &HeaderMap, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! What the outside offers, as traits with their real clients. Domain code sees the traits alone.
 
 pub mod ai;
+pub mod mail;
 pub mod oidc;
 pub mod queue;
 pub mod secrets;

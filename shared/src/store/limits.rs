@@ -57,6 +57,21 @@ pub const AUTH: Limit = Limit {
     ..USER
 };
 
+/// Links to sign in with that are mailed to one e-mail address.
+pub const MAILS_TO_ADDRESS: Limit = Limit {
+    class: "mail-to",
+    max: 5,
+    window_s: 3_600,
+    unreachable: Unreachable::Refuse,
+};
+
+/// Such links that are asked for from one network address.
+pub const MAILS_TO_ASKER: Limit = Limit {
+    class: "mail-by",
+    max: 20,
+    ..MAILS_TO_ADDRESS
+};
+
 /// Messages to an agent: they cost money. The maximum is the plan's of whoever pays, which a call's admission learns.
 pub const MESSAGES: Limit = Limit {
     class: "agent",

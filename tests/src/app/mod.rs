@@ -16,6 +16,7 @@
 mod client;
 pub mod event;
 mod fixtures;
+mod mails;
 pub mod routers;
 pub mod stack;
 pub mod template;
@@ -29,11 +30,13 @@ use camarad::app::{App, Builder};
 use camarad::clock::{Clock, ManualClock, SystemClock};
 use camarad::config::{Config, ProviderConfig};
 use camarad::http::edge;
+use camarad::ports::mail::Ses;
 use camarad::ports::queue::Sqs;
 use camarad::ports::secrets::SecretsManager;
 use camarad::store::Db;
 
 pub use client::{Answer, Client};
+pub use mails::MAIL_FROM;
 
 use crate::peers::ai::AiPeer;
 
@@ -79,6 +82,7 @@ pub struct TestApp {
     /// SQS's client in this test's account.
     pub sqs: aws_sdk_sqs::Client,
     secrets: aws_sdk_secretsmanager::Client,
+    ses: aws_sdk_sesv2::Client,
     service: Router,
 }
 
@@ -124,6 +128,10 @@ impl TestApp {
             .send()
             .await
             .expect("the queue is created");
+        let mail_queue = sqs.create_queue().queue_name("mail").send().await;
+        let mail_queue = mail_queue.expect("the mail queue is created");
+        let ses = client!(aws_sdk_sesv2, &account);
+        let mail_from = setup.mail_from.clone();
         put_secrets(&secrets, &setup).await;
 
         let config = Config {
@@ -139,6 +147,7 @@ impl TestApp {
             auth_secrets_secret: Some("auth-secrets".into()),
             ai_providers_secret: Some("ai-providers".into()),
             metering_queue_url: queue.queue_url,
+            mail_queue_url: mail_queue.queue_url,
             mail_from: setup.mail_from,
         };
         let clock = Arc::new(match setup.still {
@@ -146,9 +155,9 @@ impl TestApp {
             false => ManualClock::ticking(SystemClock.now()),
         });
         let db = setup.db.unwrap_or_else(|| Db::new(dynamodb.clone(), "camarad"));
-        let app = assemble(config, db, &clock, (&secrets, &sqs));
+        let app = assemble(config, db, &clock, (&secrets, &sqs, &ses));
         let service = serve(&app);
-        Self {
+        let test = Self {
             app,
             clock,
             ai: setup.ai,
@@ -156,14 +165,19 @@ impl TestApp {
             dynamodb,
             sqs,
             secrets,
+            ses,
             service,
+        };
+        if let Some(from) = mail_from {
+            test.know_sender(&from).await;
         }
+        test
     }
 
     /// Another instance of the functions: with a memory of its own, over the same table, clock and secrets.
     pub fn instance(&self) -> App {
         let (config, db) = (self.app.config().clone(), self.app.db().clone());
-        assemble(config, db, &self.clock, (&self.secrets, &self.sqs))
+        assemble(config, db, &self.clock, (&self.secrets, &self.sqs, &self.ses))
     }
 
     /// The API as a service of plain HTTP.
@@ -207,11 +221,16 @@ fn assemble(
     config: Config,
     db: Db,
     clock: &Arc<ManualClock>,
-    (secrets, sqs): (&aws_sdk_secretsmanager::Client, &aws_sdk_sqs::Client),
+    (secrets, sqs, ses): (
+        &aws_sdk_secretsmanager::Client,
+        &aws_sdk_sqs::Client,
+        &aws_sdk_sesv2::Client,
+    ),
 ) -> App {
     Builder::new(config, db, clock.clone())
         .secrets(Arc::new(SecretsManager::new(secrets.clone())))
         .queue(Arc::new(Sqs::new(sqs.clone())))
+        .mail(Arc::new(Ses::new(ses.clone())))
         .web(camarad::ports::web::client().expect("an HTTP client"))
         .build()
 }

@@ -32,10 +32,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::app::stack::{self, Stack, repository, tool};
-use crate::app::{OPERATOR, ORIGIN, PUBLIC_URL};
+use crate::app::{MAIL_FROM, OPERATOR, ORIGIN, PUBLIC_URL};
 use crate::peers::ai::AiPeer;
 use crate::peers::oidc::OidcPeer;
-use crate::visitor::Visitor;
+use crate::visitor::{Visitor, http};
 
 /// The provider's id in paths.
 pub const PROVIDER: &str = "peer";
@@ -173,6 +173,7 @@ fn deploy(endpoint: &str, oidc: &OidcPeer) -> BTreeMap<String, String> {
         .arg(&folder)
         .arg(format!("PublicUrl={PUBLIC_URL}"))
         .arg(format!("FrontendOrigins={ORIGIN}"))
+        .arg(format!("MailFrom={MAIL_FROM}"))
         .arg(format!("PlatformOperators={OPERATOR}"))
         .arg(format!("AuthProviders={provider}"))
         .env("PATH", format!("{}:{path}", tools.display()))
@@ -242,6 +243,16 @@ impl Deployed {
         for (secret, value) in [("AiProvidersSecret", ai), ("AuthSecretsSecret", auth)] {
             self.put_secret(self.output(secret), &value).await;
         }
+    }
+
+    /// The mails that SES was handed for this address.
+    pub async fn mails_to(&self, address: &str) -> Vec<Value> {
+        let url = format!("{}/_ministack/ses/messages", self.endpoint());
+        let answer = http().get(url).send().await.expect("SES answers");
+        let all: Value = answer.json().await.expect("JSON");
+        let accounts = all["messages"].as_object().into_iter().flatten();
+        let mails = accounts.flat_map(|(_, mails)| mails.as_array().cloned().unwrap_or_default());
+        mails.filter(|mail| mail["To"] == json!([address])).collect()
     }
 
     async fn put_secret(&self, secret: &str, value: &Value) {

@@ -6,7 +6,8 @@ use camarad::clock::{Clock, ManualClock, SystemClock};
 use camarad::domain::ledger::{HoldRequest, Memo, Reserve, flush, reserve};
 use camarad::ids::{CallId, UserId};
 use camarad::money::{Cbt, Positive};
-use camarad_tests::deployed::{self, Deployed, lambda};
+use camarad_tests::app::PUBLIC_URL;
+use camarad_tests::deployed::{self, Deployed, eventually, lambda};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -43,6 +44,32 @@ async fn metering_consumer_gives_back_what_is_no_event() {
         answer,
         json!({"batchItemFailures": [{"itemIdentifier": "message-0"}]})
     );
+}
+
+#[tokio::test]
+async fn mailer_mails_a_link_that_signs_in() {
+    let d = deployed::shared().await;
+    let (email, anybody) = ("mailer@example.com", d.visitor());
+    let wish = json!({"email": email, "mode": "token"});
+    anybody.post("/api/auth/magic-link", wish).await.json(202);
+    let mail = eventually("mail", async || d.mails_to(email).await.into_iter().next()).await;
+    let mailed = text(&mail, "BodyText");
+    let link = mailed
+        .lines()
+        .find_map(|line| line.strip_prefix(PUBLIC_URL))
+        .expect("a link");
+    let opened = anybody.header("accept", "application/json").get(link).await;
+    let cookie = opened
+        .header("set-cookie")
+        .expect("a cookie")
+        .split(';')
+        .next()
+        .expect("a pair");
+    let nonce = text(&opened.json(200), "nonce");
+    let proof = json!({"token": link.split("token=").nth(1), "nonce": nonce});
+    let browser = anybody.header("cookie", cookie);
+    let tokens = browser.post("/api/auth/magic-link/verify", proof).await.json(200);
+    assert_eq!(tokens["user"]["email"], email);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Browser => "b.",
             Self::Token => "t.",

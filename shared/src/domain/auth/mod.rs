@@ -8,6 +8,7 @@ pub mod grant;
 pub mod id_token;
 pub mod key_ring;
 pub mod link;
+pub mod magic_link;
 mod openid;
 mod proven;
 pub mod refresh;

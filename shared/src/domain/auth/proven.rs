@@ -14,6 +14,8 @@ pub(super) enum Method {
     Oidc,
     /// An access token of GitHub.
     Oauth,
+    /// A link that was mailed to them.
+    MagicLink,
 }
 
 impl From<ProviderKind> for Method {

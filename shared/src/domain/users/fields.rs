@@ -56,6 +56,34 @@ field!(
     "Europe/Vienna"
 );
 
+field!(
+    /// An e-mail address that mail can be sent to, in lower case: what browsers take for one (HTML Standard, valid e-mail
+    /// address), at most 254 characters.
+    EmailAddress,
+    email_address,
+    "must be an e-mail address",
+    "ann@example.com"
+);
+
+impl EmailAddress {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn email_address(text: &str) -> Option<String> {
+    let email = text.trim().to_ascii_lowercase();
+    let (local, domain) = email.split_once('@')?;
+    let odd = |c: u8| !c.is_ascii_alphanumeric() && !b".!#$%&'*+/=?^_`{|}~-".contains(&c);
+    let label = |l: &str| {
+        let inner = l.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+        (1..=63).contains(&l.len()) && inner && !l.starts_with('-') && !l.ends_with('-')
+    };
+    let fits = (1..=64).contains(&local.len()) && email.len() <= 254 && !local.bytes().any(odd);
+    (fits && domain.split('.').all(label)).then_some(email)
+}
+
 fn avatar_url(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let fits = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
@@ -99,6 +127,40 @@ fn timezone(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_what_a_browser_takes_for_one() {
+        let parsed = |text: &str| EmailAddress::parse(text).map(String::from);
+        assert_eq!(parsed(" Ann@Example.COM "), Some("ann@example.com".into()));
+        assert_eq!(
+            parsed("o'neil+x@sub.example.co"),
+            Some("o'neil+x@sub.example.co".into())
+        );
+        let long = format!("{}@example.com", "a".repeat(65));
+        for text in [
+            "",
+            "ann",
+            "@example.com",
+            "ann@",
+            "a@b@c.example",
+            "a b@example.com",
+            "a@exa mple.com",
+            "a@-x.example",
+            "a@x-.example",
+            "a@.example",
+            "a@example.",
+            "<a@example.com>",
+            "a@example.com\nBcc: b@example.com",
+            "a\0@example.com",
+            "ä@example.com",
+            "a@exämple.com",
+            "a,b@example.com",
+            "\"a\"@example.com",
+            &long,
+        ] {
+            assert_eq!(parsed(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn an_avatar_comes_over_https() {

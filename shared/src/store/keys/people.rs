@@ -79,6 +79,11 @@ pub fn linked_identities(user: UserId) -> List {
     }
 }
 
+/// A mailed link that was not used, by its token. The address is in the token, and in the table nowhere.
+pub fn magic_link(token: &str) -> Key {
+    Key::raw(format!("LINK#{}", digest(token)), "LINK")
+}
+
 /// A sign-in that was started and not finished, by the state parameter.
 pub fn auth_state(state: &str) -> Key {
     Key::raw(format!("STATE#{}", digest(state)), "STATE")

@@ -50,6 +50,11 @@ pub fn jwks() -> Key {
     Key::raw("JWKS", "JWKS")
 }
 
+/// That a mail is being sent, or was.
+pub fn mail(order: EventId) -> Key {
+    Key::raw(format!("MAIL#{order}"), "MAIL")
+}
+
 /// An item that never exists: reading it shows that the table answers.
 pub fn health() -> Key {
     Key::raw("HEALTH", "HEALTH")

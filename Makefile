@@ -8,7 +8,7 @@ export CAMARAD_TOOLS := $(CURDIR)/.tools
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test proof bench check fix build deploy clean
+.PHONY: help setup demo dev test proof fuzz bench check fix build deploy clean
 
 help: ## this list
 	@echo "Camarad. On a fresh machine, start with: make demo"; echo
@@ -31,6 +31,9 @@ test: setup ## run all tests
 
 proof: setup ## run the long proofs too: more seeds, more parallel calls, kills
 	@cargo build --workspace && CAMARAD_PROOF=50 cargo test --workspace
+
+fuzz: setup ## send everything that the OpenAPI document allows, and what it forbids (a few minutes)
+	@$(PYTHON) infra/local/fuzz.py $(EXAMPLES)
 
 bench: setup ## measure starts, sizes, streaming, build times (FULL=1: builds from nothing, too)
 	@$(PYTHON) benches/bench.py $(if $(FULL),--full)

@@ -192,7 +192,7 @@ def play(config: services.Config, email: str) -> None:
 @contextlib.contextmanager
 def stage(config: services.Config) -> Iterator[str]:
     """A stack to play on, and as whom: a fresh one, or the developer's, where the name must be new."""
-    running = processes.find("api", processes.remembered())
+    running = processes.find("gateway", processes.remembered())
     if running and running.port == config.ports["CAMARAD_API_PORT"] and services.answers(config.api + "/api/health"):
         say("A local stack runs already (%s): the demo plays there." % config.api)
         yield "ada+%s@example.com" % uuid.uuid4().hex[:8]

@@ -26,7 +26,7 @@ def binaries(config: services.Config, env: Dict[str, str]) -> List[Service]:
     for name in names():
         # what Lambda tells a function about itself; the path is where watch hands out the calls for one function
         own = {
-            "AWS_LAMBDA_RUNTIME_API": "http://%s:%d/.rt/%s" % (HOST, config.ports["CAMARAD_API_PORT"], name),
+            "AWS_LAMBDA_RUNTIME_API": "http://%s:%d/.rt/%s" % (HOST, config.ports["CAMARAD_WATCH_PORT"], name),
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_VERSION": "1",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",

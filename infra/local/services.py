@@ -15,6 +15,7 @@ from project import BIN, GITHUB, HOST, LOCAL, LOGS, OIDC, ROOT, settings, tool_e
 
 PORTS = {
     "CAMARAD_API_PORT": 9000,
+    "CAMARAD_WATCH_PORT": 9001,
     "CAMARAD_AWS_PORT": 4566,
     "CAMARAD_AI_PORT": 4571,
     "CAMARAD_OIDC_PORT": 4572,
@@ -37,6 +38,11 @@ class Config(NamedTuple):
     @property
     def api(self) -> str:
         return self.url("CAMARAD_API_PORT")
+
+    @property
+    def watch(self) -> str:
+        """The functions themselves, without the gateway in front of them."""
+        return self.url("CAMARAD_WATCH_PORT")
 
     @property
     def aws(self) -> str:
@@ -209,13 +215,22 @@ def ai_service(config: Config) -> Service:
 
 def api_service(config: Config) -> Service:
     """`cargo lambda watch` as router and Lambda API; the functions' processes are ours (see supervise.py)."""
-    port = config.ports["CAMARAD_API_PORT"]
+    port = config.ports["CAMARAD_WATCH_PORT"]
     command = [str(BIN / "cargo-lambda"), "lambda", "watch", "-A", HOST, "-P", str(port), "--color", "never"]
     # Without --disable-cors it answers CORS preflights by itself, and ours would be tried nowhere before the cloud.
     command += ["--only-lambda-apis", "--ignore-changes", "--disable-cors"]
     env = clean_environment()
     # only whether it listens: a path without a running function would wait for one
     return Service("api", "the API", command, env, port, LOGS / "api.log", lambda: listens(port))
+
+
+def gateway_service(config: Config) -> Service:
+    """What clients talk to: limits an address as the firewall does in the cloud, and passes the rest on."""
+    port = config.ports["CAMARAD_API_PORT"]
+    command = [str(target_folder() / "gateway"), "--port", str(port), "--to", config.watch]
+    limit = config.values.get("CAMARAD_ADDRESS_LIMIT")
+    command += ["--limit", limit] if limit else []
+    return Service("gateway", "the gateway", command, clean_environment(), port, LOGS / "gateway.log", lambda: listens(port))
 
 
 def target_folder() -> Path:

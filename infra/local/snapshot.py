@@ -21,7 +21,7 @@ def kept(config: services.Config) -> Path:
     sources = [ROOT / "template.yaml", HERE / "requirements-local.txt", HERE / "requirements-sam.txt"]
     for source in sources + [HERE / "deploy.py"] + sorted((ROOT / "infra").glob("*.py")):
         made_of.update(source.read_bytes())
-    made_of.update("\0".join([config.aws, config.api, str(ROOT), *services.template_parameters(config)]).encode())
+    made_of.update("\0".join([config.aws, config.api, config.watch, str(ROOT), *services.template_parameters(config)]).encode())
     return FOLDER / made_of.hexdigest()[:20]
 
 

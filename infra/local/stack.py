@@ -32,7 +32,7 @@ from secretstore import put_secret
 from supervise import Supervisor
 from watching import announce
 
-PARTS = ("aws", "oidc", "github", "ai", "api")
+PARTS = ("aws", "oidc", "github", "ai", "api", "gateway")
 PATIENCE = {"aws": 60.0}  # seconds: it writes its data when it is stopped
 
 
@@ -86,7 +86,7 @@ def await_ready(started: Started) -> None:
 def deploy(config: services.Config, folder: Path) -> Dict[str, str]:
     """The real template into the local AWS. Answers the outputs of the stack."""
     command = [str(TOOLS / "sam" / "bin" / "python"), str(HERE / "deploy.py"), "--endpoint", config.aws]
-    command += ["--mode", "proxy", "--proxy-url", config.api, "--dir", str(folder)]
+    command += ["--mode", "proxy", "--proxy-url", config.watch, "--dir", str(folder)]
     env = {**services.clean_environment(), **services.aws_environment(config)}
     with step("Deploying template.yaml into it"):
         commands.run(
@@ -176,6 +176,8 @@ def start_functions(config: services.Config, env: Dict[str, str], persistent: bo
     with step("Starting the functions") as running:
         api = spawn(services.api_service(config), persistent)
         processes.await_ready(api.service, api.known)
+        gateway = spawn(services.gateway_service(config), persistent)
+        processes.await_ready(gateway.service, gateway.known)
         for service in found:
             spawn(service, persistent)
         functions.warm(config, running)
@@ -243,8 +245,8 @@ def status() -> int:
         known = processes.find(service, found)
         mark = paint("running", "green") if known else paint("stopped", "dim")
         where = " on port %d, process %d, log .local/logs/%s.log" % (known.port, known.pid, service) if known else ""
-        say("%-5s %s%s" % (service, mark, where))
-    api = processes.find("api", found)
+        say("%-7s %s%s" % (service, mark, where))
+    api = processes.find("gateway", found)
     if not api:
         return 1
     healthy = services.answers("http://%s:%d/api/health" % (HOST, api.port))

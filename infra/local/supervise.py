@@ -60,7 +60,7 @@ class Supervisor:
         while True:
             self.show_log()
             running = {known.name: known for known in processes.remembered()}
-            for part in ("aws", "oidc", "ai", "api"):
+            for part in ("aws", "oidc", "ai", "api", "gateway"):
                 if part not in running:
                     raise Failure("A part of the local stack ended: %s." % part, log=LOGS / (part + ".log"))
             self.revive(running)

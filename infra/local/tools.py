@@ -41,6 +41,10 @@ CALLED = {"zig": "python-zig"}  # what a program is called in its venv, where th
 # folder with a package.json -> what its packages are for
 PACKAGES = {OIDC: "the local sign-in provider", CORPORA: "the tests' hostile input"}
 
+# the same for what only some verbs need, and only they install
+ON_DEMAND: Dict[str, Tuple[str, ...]] = {"fuzz": ("schemathesis",)}
+PROGRAMS = {**ENVIRONMENTS, **ON_DEMAND}
+
 
 class Need(NamedTuple):
     """A program of the machine: how it tells its version, the least that does (any, when empty), and what to do about it."""
@@ -162,7 +166,7 @@ def stamped(stamp: Path, expected: str) -> bool:
 
 def environment_ready(name: str) -> bool:
     return stamped(TOOLS / name / "complete", environment_digest(name)) and all(
-        (BIN / program).exists() for program in ENVIRONMENTS[name]
+        (BIN / program).exists() for program in PROGRAMS[name]
     )
 
 
@@ -197,7 +201,7 @@ def build_environment(name: str, note: Callable[[str, str], None]) -> None:
     commands.run(
         [str(python)] + install,
         log,
-        "Installing %s failed" % " and ".join(ENVIRONMENTS[name]),
+        "Installing %s failed" % " and ".join(PROGRAMS[name]),
         "Is the network there? Then run it again: what is complete is kept.",
         env,
         on_line=on_line,
@@ -209,7 +213,7 @@ def build_environment(name: str, note: Callable[[str, str], None]) -> None:
 
 def link_programs(name: str) -> None:
     BIN.mkdir(parents=True, exist_ok=True)
-    for program in ENVIRONMENTS[name]:
+    for program in PROGRAMS[name]:
         link, target = BIN / program, TOOLS / name / "bin" / CALLED.get(program, program)
         if not target.exists():
             raise Failure("%s was installed but has no program %s." % (name, program), "See %s." % pins(name).name)
@@ -231,9 +235,9 @@ def build_packages(folder: Path, note: Callable[[str, str], None]) -> None:
     note(folder.name, "")
 
 
-def install_missing() -> None:
+def install_missing(names: List[str]) -> None:
     """Whatever is not there yet, side by side."""
-    missing = [name for name in ENVIRONMENTS if not environment_ready(name)]
+    missing = [name for name in names if not environment_ready(name)]
     told: Dict[str, str] = {}
     with step("Installing the tools into .tools") as running, ThreadPoolExecutor() as pool:
 
@@ -253,14 +257,15 @@ def install_missing() -> None:
             raise
 
 
-def ready() -> bool:
-    return all(environment_ready(name) for name in ENVIRONMENTS) and all(packages_ready(folder) for folder in PACKAGES)
+def ready(names: List[str]) -> bool:
+    return all(environment_ready(name) for name in names) and all(packages_ready(folder) for folder in PACKAGES)
 
 
-def ensure() -> None:
+def ensure(more: Tuple[str, ...] = ()) -> None:
     """Checks the machine and installs what is missing. Two at a time: the second waits and finds all done."""
     check_machine()
-    if ready():
+    names = [*ENVIRONMENTS, *more]
+    if ready(names):
         return
     TOOLS.mkdir(exist_ok=True)
     with (TOOLS / "lock").open("w", encoding="utf-8") as lock:
@@ -269,8 +274,8 @@ def ensure() -> None:
         except BlockingIOError:
             with step("Waiting for another set-up in this folder"):
                 fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready():
-            install_missing()
+        if not ready(names):
+            install_missing(names)
 
 
 def main() -> int:

@@ -65,7 +65,7 @@ pub fn document() -> Value {
             assert_eq!(known, schema, "two schemas are called {name}");
         }
     }
-    open_public_routes(&mut paths);
+    state_security(&mut paths);
     share_items(&mut schemas);
     let document = json!({
         "openapi": "3.1.0",
@@ -77,7 +77,11 @@ pub fn document() -> Value {
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The access token of a sign-in."},
+                "apiKey": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "cbk_live_…",
+                    "description": "An API key. It needs the scope that the operation names; operations without this scheme take none.",
+                },
                 "cookie": {
                     "type": "apiKey", "in": "cookie", "name": ACCESS_COOKIE,
                     "description": "Set at sign-in. A write with cookies must come from the frontend's origin.",
@@ -113,6 +117,7 @@ fn named(function: &str, mut operation: Value) -> Value {
         .flatten()
     {
         never_null(&mut parameter["schema"]);
+        bounded(parameter);
     }
     for (status, answer) in operation
         .get_mut("responses")
@@ -184,19 +189,34 @@ fn known_schemas() -> BTreeMap<String, Value> {
     BTreeMap::from([("Problem".to_owned(), problem), ("FieldError".to_owned(), field)])
 }
 
-/// routes.tsv says who may call what.
-fn open_public_routes(paths: &mut Map<String, Value>) {
-    for route in routes::live()
-        .into_iter()
-        .filter(|route| route.audience == "public")
-    {
-        if let Some(operation) = paths
+/// routes.tsv says who may call what, and with which scope of an API key.
+fn state_security(paths: &mut Map<String, Value>) {
+    for route in routes::live() {
+        let operation = paths
             .get_mut(&route.path)
-            .and_then(|p| p.get_mut(route.method.to_lowercase()))
-        {
+            .and_then(|p| p.get_mut(route.method.to_lowercase()));
+        let Some(operation) = operation else {
+            continue;
+        };
+        if route.audience == "public" {
             operation["security"] = json!([]);
+        } else if route.scope != "-" {
+            operation["security"] = json!([{"bearer": []}, {"apiKey": [route.scope]}, {"cookie": []}]);
         }
     }
+}
+
+/// What the code checks of parameters that many operations have.
+fn bounded(parameter: &mut Value) {
+    let schema = match parameter["name"].as_str() {
+        Some("Idempotency-Key") => {
+            json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"})
+        }
+        Some("limit") => json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}),
+        Some("cursor") => json!({"type": "string", "minLength": 1, "maxLength": 2048}),
+        _ => return,
+    };
+    parameter["schema"] = schema;
 }
 
 /// Every reference leads somewhere, every operation has a name of its own, a summary and a success.

@@ -3,8 +3,11 @@
 use std::fmt::Write;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use axum::routing::get;
 use camarad::domain::plans::Plan;
+use camarad::http::edge;
 use camarad::lambda::log;
 use camarad_tests::app::{Answer, Client, ORIGIN, Setup, TestApp};
 use camarad_tests::engine;
@@ -12,6 +15,7 @@ use camarad_tests::faults::{Fault, Faults, PLANTED};
 use camarad_tests::routes;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::desk::workspace;
 
@@ -87,6 +91,13 @@ async fn each_kind_of_refusal_is_a_problem_document_of_its_own() {
         .json(200);
     let member = t.join(&home, camarad::domain::permissions::Role::Member).await;
     let agents = format!("{path}/agents");
+    let its = crate::desk::agent(&ann, &home).await;
+    let resting = format!("/api/agents/{its}");
+    ann.patch(&resting, json!({"active": false})).await.json(200);
+    let asked = ann
+        .once("c")
+        .post(&format!("{resting}/chat"), json!({"message": "Hello"}))
+        .await;
     let mut out = String::new();
     for (what, answer) in [
         ("no JSON", ann.send("PATCH", "/api/user", Some("{".into())).await),
@@ -99,8 +110,9 @@ async fn each_kind_of_refusal_is_a_problem_document_of_its_own() {
         ),
         ("nothing there", ann.get("/api/workspaces/none").await),
         ("not this method", ann.delete("/api/user/subscription").await),
+        ("not in this state", asked),
         (
-            "too many at once for a workspace",
+            "too many for the plan",
             ann.post(&agents, json!({"presetIds": vec!["ceo"; 11]})).await,
         ),
         (
@@ -249,6 +261,32 @@ async fn bounds_are_exact_and_kept_before_anything_is_read() {
     send(deep(33)).await.assert_problem(400, "malformed");
 }
 
+async fn broken() -> String {
+    panic!("a fault that {} planted", PLANTED[1])
+}
+
+async fn slow() -> &'static str {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    "late"
+}
+
+#[tokio::test]
+async fn a_panic_is_an_opaque_500_and_what_takes_too_long_a_504() {
+    let t = TestApp::new().await;
+    let routes = OpenApiRouter::new()
+        .route("/api/broken", get(broken))
+        .route("/api/slow", get(slow));
+    let who = t
+        .anonymous()
+        .of(edge::service(routes, t.app.clone(), Duration::from_millis(50)));
+    let panicked = who.get("/api/broken").await;
+    let problem = panicked.assert_problem(500, "internal");
+    assert!(!panicked.body.contains(PLANTED[1]) && problem["detail"] == "an unexpected error occurred");
+    let late = who.get("/api/slow").await;
+    late.assert_problem(504, "timeout");
+    assert!(late.header("retry-after").is_some());
+}
+
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -302,6 +340,8 @@ async fn nothing_of_the_inside_shows_in_answers_or_logs_whatever_fails() {
     let mut failures = 0;
     for fault in [Fault::Denied, Fault::Unsent] {
         for route in routes::live() {
+            // What another test logged first, while nobody listened to it, would stay silent here.
+            tracing::callsite::rebuild_interest_cache();
             t.clock.advance(SignedDuration::from_secs(2));
             for text in ["USER#", "WS#", "TransactItems"] {
                 faults.whenever(Some((text, fault)));

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
+use camarad::context::Context;
 use camarad::domain::permissions::Role;
 use camarad::domain::plans::Plan;
 use camarad::domain::runtime;
 use camarad::domain::workspaces::Member;
 use camarad::ids::{CallId, ConversationId};
-use camarad::store::once::OnceKey;
+use camarad::reply::Reply;
+use camarad::store::once::{OnceKey, Pepper};
 use camarad::store::{Cond, Db, keys};
 use camarad_tests::app::{Answer, Client, Setup, TestApp};
 use camarad_tests::faults::{Fault, Faults};
@@ -205,6 +207,43 @@ async fn the_key_itself_is_nowhere_in_the_table() {
     for item in d.t.snapshot().await {
         assert!(!item.contains("would-be-seen"), "{item}");
     }
+}
+
+#[tokio::test]
+async fn a_sealed_answer_comes_back_byte_for_byte_and_is_readable_nowhere() {
+    let t = over(None).await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let clock = t.app.clock();
+    let cause = Context::system("test", clock.now());
+    let key = |text: &str, pepper: u8| {
+        OnceKey::new(ann.user.unwrap(), text, "input").sealed(Pepper::new([pepper; 32]))
+    };
+    let secret = json!({"secret": "shown-only-once"});
+    let create = |key: OnceKey| {
+        let (tx, reply) = (t.app.tx(&cause), Reply::created(&secret).unwrap());
+        async move {
+            tx.event("t", json!({}))
+                .unwrap()
+                .once(Some(&key))
+                .commit(reply)
+                .await
+        }
+    };
+    let first = create(key("k", 1)).await.unwrap();
+    let again = create(key("k", 1)).await.unwrap();
+    assert_eq!((&first.body, first.replayed), (&secret.to_string(), false));
+    assert_eq!((&again.body, again.replayed), (&first.body, true));
+    for item in t.snapshot().await {
+        assert!(!item.contains("shown-only-once"), "{item}");
+    }
+    // With another pepper, or by a route without secrets, it is not opened, and nothing is done again.
+    assert!(create(key("k", 2)).await.is_err());
+    assert!(
+        create(OnceKey::new(ann.user.unwrap(), "k", "input"))
+            .await
+            .is_err()
+    );
+    assert!(create(key("other", 1)).await.is_ok_and(|r| !r.replayed));
 }
 
 /// Polls `work` at most so many times, then drops it where it stands; as a function that dies there.

@@ -266,3 +266,59 @@ async fn a_caller_who_comes_back_after_long_pauses_leaves_no_pile_of_counts() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn an_address_may_ask_a_thousand_times_an_hour_what_needs_no_sign_in() {
+    let t = still().await;
+    let outside = t.outside();
+    for n in 0..1_000 {
+        let answer = outside.get("/api/health").await;
+        assert_eq!(answer.status, 200, "{n}");
+    }
+    let refused = outside.get("/api/agent-presets").await;
+    refused.assert_problem_without_id(429, "rate_limited");
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"ip\";q=1000;w=3600"));
+    let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert_eq!(
+        refused.header("ratelimit"),
+        Some(format!("\"ip\";r=0;t={wait}").as_str())
+    );
+    outside.from("198.51.100.9").get("/api/health").await.json(200);
+    // Who is signed in is counted by person, whatever else their address does.
+    let token = t.sign_up("ann@example.com", Plan::Personal).await.token.unwrap();
+    outside.with_token(&token).get("/api/user").await.json(200);
+    t.clock.advance(SignedDuration::from_secs(wait));
+    outside.get("/api/health").await.json(200);
+}
+
+#[test]
+fn the_stand_in_looks_at_the_paths_that_the_firewall_looks_at() {
+    let firewall = &camarad_tests::app::template::template()["Resources"]["Firewall"]["Properties"]["Rules"];
+    let rules = firewall.as_sequence().unwrap();
+    let rule = rules
+        .iter()
+        .find(|r| r["Name"].as_str() == Some("public-rate"))
+        .unwrap();
+    let limit = &rule["Statement"]["RateBasedStatement"];
+    let (requests, seconds) = (
+        limit["Limit"].as_u64().unwrap(),
+        limit["EvaluationWindowSec"].as_u64().unwrap(),
+    );
+    let an_hour = requests * 3_600 / seconds;
+    assert!((990..=1_010).contains(&an_hour), "{an_hour} an hour");
+    let pattern = limit["ScopeDownStatement"]["RegexMatchStatement"]["RegexString"]
+        .as_str()
+        .unwrap();
+    let beginning = pattern.strip_suffix("(/|$)").unwrap().replace('\\', "");
+    assert_eq!(
+        beginning,
+        "/(api/(auth|agent-presets|health)|.well-known|docs|openapi.json)"
+    );
+    for route in camarad_tests::routes::live() {
+        let covered = camarad_tests::gateway::is_public(&route.path);
+        assert!(covered || route.audience != "public", "{}", route.name());
+    }
+    for other in ["/api/authx", "/api/user", "/documents", "/api"] {
+        assert!(!camarad_tests::gateway::is_public(other), "{other}");
+    }
+}

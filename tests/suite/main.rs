@@ -39,6 +39,7 @@ mod runtime_ends;
 mod runtime_faults;
 mod runtime_money;
 mod runtime_once;
+mod security;
 mod signing_keys;
 mod store;
 mod tidy;

@@ -118,6 +118,17 @@ pub struct Limits {
     refused: Mutex<HashMap<String, Timestamp>>,
 }
 
+impl Count {
+    /// So many at this moment.
+    pub fn new(current: u32, previous: u32, at: Timestamp) -> Self {
+        Self {
+            current,
+            previous,
+            at,
+        }
+    }
+}
+
 impl Limit {
     /// The same limit with another maximum.
     pub fn of(self, max: u32) -> Self {

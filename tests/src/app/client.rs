@@ -88,8 +88,13 @@ impl Client {
 
     /// The same caller, served by another instance of the functions.
     pub fn served_by(&self, app: &App) -> Self {
+        self.of(super::serve(app))
+    }
+
+    /// The same caller of another service.
+    pub fn of(&self, service: Router) -> Self {
         Self {
-            service: super::serve(app),
+            service,
             ..self.clone()
         }
     }
@@ -223,15 +228,22 @@ impl Answer {
     /// Checks that this is the problem `code` with this status, and answers it.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.assert_problem_without_id(status, code);
+        assert!(
+            problem["requestId"].as_str().is_some_and(|id| !id.is_empty()),
+            "{problem}"
+        );
+        problem
+    }
+
+    /// The same for what did not come as far as a function, which gives a request its id.
+    #[track_caller]
+    pub fn assert_problem_without_id(&self, status: u16, code: &str) -> Value {
         let problem: Value = self.json(status);
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["type"], format!("urn:camarad:problem:{code}"));
         assert_eq!(problem["status"], status);
-        assert!(
-            problem["requestId"].as_str().is_some_and(|id| !id.is_empty()),
-            "{problem}"
-        );
         problem
     }
 

@@ -185,6 +185,12 @@ impl TestApp {
         self.service.clone()
     }
 
+    /// Somebody who has not signed in, before whom the firewall's limit per address stands.
+    pub fn outside(&self) -> Client {
+        let service = crate::gateway::in_front_of(self.service.clone(), self.clock.clone());
+        Client::new(service, None)
+    }
+
     /// Somebody who has not signed in.
     pub fn anonymous(&self) -> Client {
         Client::new(self.service.clone(), None)

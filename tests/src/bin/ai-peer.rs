@@ -3,10 +3,11 @@
 //! Prints one line when it listens. Ends on SIGTERM, and when its standard input is a pipe that closes, so that it never
 //! outlives what started it.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use camarad_tests::parent::parent_gone;
 use camarad_tests::peers::ai::{AiPeer, Options};
 
 const USAGE: &str = "usage: ai-peer [--port PORT] [--delay-ms MILLISECONDS]";
@@ -50,26 +51,4 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         }
     }
     Ok(options)
-}
-
-/// Returns when a pipe on standard input closes; never if it is a terminal or a file, as `/dev/null` would end a peer
-/// that was started in the background at once.
-async fn parent_gone() {
-    if !is_pipe() {
-        return std::future::pending().await;
-    }
-    let (closed, gone) = tokio::sync::oneshot::channel::<()>();
-    // A thread of its own: the runtime would wait for a blocking read of its pool when it ends.
-    std::thread::spawn(move || {
-        let mut buffer = [0_u8; 256];
-        while matches!(std::io::stdin().read(&mut buffer), Ok(1..)) {}
-        drop(closed);
-    });
-    let _ = gone.await;
-}
-
-fn is_pipe() -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    let kind = std::fs::metadata("/dev/stdin").map(|data| data.file_type());
-    !std::io::stdin().is_terminal() && kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
 }

@@ -20,7 +20,7 @@ use camarad::domain::plans::Plan;
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
 use camarad::http::limit::Guest;
-use camarad::http::problem::{Problem, PublicProblems, ReadProblems};
+use camarad::http::problem::{Problem, PublicProblems, PublicWriteProblems, ReadProblems};
 use camarad::http::{Caller, OptionalBody, Query};
 use camarad::reply::Reply;
 use camarad::store::Page;
@@ -180,7 +180,7 @@ struct RefreshTokens {
         (status = 204, description = "For a refresh token in a cookie: both cookies are new.", headers(("Set-Cookie" = String))),
         (status = 401, description = "The refresh token is not valid, or not any more.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The request comes with cookies from another origin.", body = Problem, content_type = "application/problem+json"),
-        PublicProblems))]
+        PublicWriteProblems))]
 async fn refresh(
     State(app): State<App>,
     context: Context,

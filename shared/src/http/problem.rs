@@ -73,6 +73,8 @@ macro_rules! documented {
 documented! {
     /// For the OpenAPI document: what a public route may answer besides success.
     PublicProblems [413 414 422 429 431 500 503 504]
+    /// The same for a public route that takes a body.
+    PublicWriteProblems [400 401 403 413 414 415 422 429 431 500 503 504]
     /// The same for a route that reads for a signed-in person.
     ReadProblems [401 403 404 413 414 422 429 431 500 503 504]
     /// The same for a route that changes something for a signed-in person.

@@ -20,9 +20,12 @@ pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// Every limit that was counted for this request.
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// A limit, and where the caller stands, unless nobody counted.
+type Judged = (Limit, Option<Standing>);
+
 /// The limits that were counted for a request; clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Standings(Arc<Mutex<Vec<(Limit, Option<Standing>)>>>);
+pub(super) struct Standings(Arc<Mutex<Vec<Judged>>>);
 
 impl Standings {
     fn add(&self, limit: Limit, standing: Option<Standing>) {

@@ -8,11 +8,11 @@ export CAMARAD_TOOLS := $(CURDIR)/.tools
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test proof fuzz bench check fix build deploy clean
+.PHONY: help setup demo dev test proof fuzz bench check fix build deploy verify-audit clean
 
 help: ## this list
 	@echo "Camarad. On a fresh machine, start with: make demo"; echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## check the machine, put the tools into .tools (a second run only looks)
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3 is missing: install python3 (3.10 or newer) with the system's package manager."; exit 1; }
@@ -49,6 +49,9 @@ build: setup ## build what is deployed (release, arm64)
 
 deploy: build ## deploy to AWS: make deploy, make deploy STAGE=staging
 	@sam deploy --config-env $(STAGE)
+
+verify-audit: ## check an exported audit log: FILE=export.ndjson [KEYS=keys.txt] [ANCHORS=log.ndjson]
+	@node infra/verify-audit.mjs $(if $(KEYS),--keys "$(KEYS)") $(if $(ANCHORS),--anchors "$(ANCHORS)") "$(FILE)"
 
 clean: ## stop the local stack, delete its data and the built files; .tools stays
 	@$(PYTHON) infra/local/stack.py down

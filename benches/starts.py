@@ -18,6 +18,7 @@ from stage import STATE, Stage, all_functions
 # The first request of each function: one that reads the table. `{…}` is the person's.
 FIRST_REQUEST = {
     "agents": "/api/workspaces/{workspace}/agents",
+    "audit": "/api/workspaces/{workspace}/audit-logs",
     "auth": "/api/auth/session",
     "ledger": "/api/ledger/balance",
     "meta": "/api/health/ready",
@@ -27,6 +28,7 @@ FIRST_REQUEST = {
     "workspaces": "/api/workspaces",
 }
 FIRST_EVENT = {
+    "audit-sealer": "sqs-audit.json",
     "metering-consumer": "sqs-metering.json",
     "outbox": "dynamodb-stream-outbox.json",
     "scheduled": "scheduled-sweep.json",

@@ -14,7 +14,16 @@ import api
 import samtools
 
 LIMIT = 450  # CloudFormation stops at 500
-AUDIT = {"ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["AUDIT#*"]}}
+AUDIT_ITEMS = ["AUDIT#*", "SEAL#*", "SEALED#*"]
+SEALER = "AuditSealerRole"
+# What is denied to every role that may write the table, and, but for the sealer, what is the sealer's.
+DENIED = [
+    ({"dynamodb:UpdateItem", "dynamodb:DeleteItem"}, AUDIT_ITEMS, "change audit records and seals"),
+]
+DENIED_BUT_SEALER = [
+    ({"dynamodb:PutItem"}, ["SEAL#*", "SEALED#*"], "write seals"),
+    ({"dynamodb:UpdateItem", "dynamodb:DeleteItem"}, ["CHAIN#*"], "change audit chains"),
+]
 TABLE_WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 
 VARIANTS: Dict[str, Dict[str, str]] = {
@@ -58,6 +67,8 @@ NEEDS_ACTION = {
     "TABLE_NAME": "dynamodb:GetItem",
     "METERING_QUEUE_URL": "sqs:SendMessage",
     "MAIL_QUEUE_URL": "sqs:SendMessage",
+    "AUDIT_QUEUE_URL": "sqs:SendMessage",
+    "AUDIT_KEY_SECRET": "secretsmanager:GetSecretValue",
     "SIGNING_KEYS_SECRET": "secretsmanager:GetSecretValue",
     "VAULT_SECRET": "secretsmanager:GetSecretValue",
     "AUTH_SECRETS_SECRET": "secretsmanager:GetSecretValue",
@@ -146,6 +157,24 @@ def permissions(stack: Stack, _: str) -> Found:
             yield "%s has %d permissions for the API" % (name, given.get("<%s>" % name, 0))
 
 
+def denied(told: List[Dict[str, Any]], actions: set, items: List[str]) -> bool:
+    """Whether the role is denied these actions on these items."""
+    return any(
+        s["Effect"] == "Deny"
+        and actions <= set(many(s["Action"]))
+        and many(s["Resource"]) == ["<Table.Arn>"]
+        and set(items) <= set(s.get("Condition", {}).get("ForAnyValue:StringLike", {}).get("dynamodb:LeadingKeys", []))
+        for s in told
+    )
+
+
+def confined(told: List[Dict[str, Any]], actions: set) -> bool:
+    """Whether all that allows the role these actions names keys that have nothing to do with audit."""
+    allowing = [s for s in told if s["Effect"] == "Allow" and actions & set(many(s["Action"]))]
+    keys = [s.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", ["*"]) for s in allowing]
+    return all(re.match(r"(?!AUDIT|SEAL|CHAIN)[A-Z]+#", key) for found in keys for key in found)
+
+
 def roles(stack: Stack, variant: str) -> Found:
     stars = STARS + (LOCAL_STARS if variant == "local" else [])
     users: Dict[str, List[str]] = {}
@@ -170,14 +199,13 @@ def roles(stack: Stack, variant: str) -> Found:
                 if "*" in resource and not narrow:
                     yield "%s may %s on %s" % (name, sorted(actions), resource)
         allowed = {a for s in told if s["Effect"] == "Allow" for a in many(s["Action"])}
-        if allowed & TABLE_WRITES and not any(
-            s["Effect"] == "Deny"
-            and {"dynamodb:UpdateItem", "dynamodb:DeleteItem"} <= set(many(s["Action"]))
-            and many(s["Resource"]) == ["<Table.Arn>"]
-            and s.get("Condition") == AUDIT
-            for s in told
-        ):
-            yield "%s may write the table and is not denied to change audit records" % name
+        for actions, items, text in DENIED + (DENIED_BUT_SEALER if name != SEALER else []):
+            if allowed & TABLE_WRITES & actions and not confined(told, actions) and not denied(told, actions, items):
+                yield "%s may write the table and is not denied to %s" % (name, text)
+        for statement in told:
+            deletes = {a for a in many(statement["Action"]) if re.match("logs:(Delete|PutRetention)", a)}
+            if statement["Effect"] == "Allow" and deletes:
+                yield "%s may %s: the sealer's log is where audit chains are anchored" % (name, sorted(deletes))
 
 
 def environment(stack: Stack, variant: str) -> Found:
@@ -234,6 +262,9 @@ def kept(stack: Stack, variant: str) -> Found:
         yield "the table is not protected from deletion"
     if stack["Resources"]["Table"]["DeletionPolicy"] != "RetainExceptOnCreate":
         yield "the table would go with the stack"
+    anchors = stack["Resources"]["AuditSealerLogs"]
+    if anchors.get("DeletionPolicy") != "RetainExceptOnCreate" or anchors["Properties"].get("RetentionInDays", 0) < 2555:
+        yield "the anchors of audit chains go before the records do"
     groups = {"<%s>" % name for name in of_type(stack, "AWS::Logs::LogGroup")}
     for name, properties in of_type(stack, "AWS::Lambda::Function").items():
         if properties.get("LoggingConfig", {}).get("LogGroup") not in groups:

@@ -34,6 +34,10 @@ def _without_audit_deny(resources: Resources) -> None:
     del _properties(resources, "WriteTable")["PolicyDocument"]["Statement"][1]
 
 
+def _leading(resources: Resources, index: int) -> List[str]:
+    return _statement(resources, "WriteTable", index)["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
+
+
 STREAM = "/api/agents/{id}/stream"
 STAR = "dynamodb:*"
 
@@ -62,6 +66,15 @@ DAMAGE: List[Tuple[str, str, Callable[[Resources], Any]]] = [
     ("roles", "audit records that can be changed", _without_audit_deny),
     ("roles", "audit records that can be deleted", lambda r: _statement(r, "WriteTable", 1).update(
         Action=["dynamodb:UpdateItem"])),
+    ("roles", "seals that can be changed", lambda r: _leading(r, 1).remove("SEAL#*")),
+    ("roles", "seals that anybody writes", lambda r: _statement(r, "WriteTable", 2).update(Action=["dynamodb:GetItem"])),
+    ("roles", "chains that anybody changes", lambda r: _leading(r, 3).append(_leading(r, 3).pop().lower())),
+    ("roles", "a sealer that can change seals", lambda r: _properties(r, "AuditSealerRole")["Policies"][0][
+        "PolicyDocument"]["Statement"].pop(2) and None),
+    ("roles", "a function that deletes logs", lambda r: _statement(r, "Telemetry", 0)["Action"].append(
+        "logs:DeleteLogStream")),
+    ("kept", "anchors that go with the stack", lambda r: r["AuditSealerLogs"].pop("DeletionPolicy")),
+    ("kept", "anchors that go after a month", lambda r: _properties(r, "AuditSealerLogs").update(RetentionInDays=30)),
     ("environment", "a variable that is missing everywhere", lambda r: _variables(r, "RuntimeFunction").pop(
         "AI_PROVIDERS_SECRET")),
     ("environment", "a variable that nobody reads", lambda r: _variables(r, "MetaFunction").update(TABEL_NAME="x")),

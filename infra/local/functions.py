@@ -13,7 +13,7 @@ from project import HOST, LOGS, ROOT
 
 PREFIX = "function-"
 # How many of each there are: a process works on one request at a time, and a stream keeps one busy while it lasts.
-INSTANCES, INSTANCES_OF = 2, {"runtime": 4, "metering-consumer": 1, "mailer": 1, "outbox": 1, "scheduled": 1}
+INSTANCES, INSTANCES_OF = 2, {"runtime": 4, "metering-consumer": 1, "mailer": 1, "audit-sealer": 1, "outbox": 1, "scheduled": 1}
 LOG = LOGS / "functions.log"
 
 

@@ -162,6 +162,8 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "METERING_QUEUE_URL": outputs["MeteringQueueUrl"],
         "MAIL_QUEUE_URL": outputs["MailQueueUrl"],
         "MAIL_FROM": MAIL_FROM,
+        "AUDIT_QUEUE_URL": outputs["AuditQueueUrl"],
+        "AUDIT_KEY_SECRET": outputs["AuditKeySecret"],
         "FRONTEND_ORIGINS": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
         "PLATFORM_OPERATORS": config.values.get("PLATFORM_OPERATORS", ""),
         "LOG_LEVEL": config.values.get("LOG_LEVEL") or "INFO",

@@ -37,6 +37,10 @@ pub struct Config {
     pub mail_queue_url: Option<String>,
     /// The address that mail comes from. Without one no mail is sent, and nobody signs in with a mailed link.
     pub mail_from: Option<String>,
+    /// The queue that orders to seal audit records go to.
+    pub audit_queue_url: Option<String>,
+    /// Where the seed of the key is that signs statements about audit chains.
+    pub audit_key_secret: Option<String>,
 }
 
 /// One identity provider, as the AUTH_PROVIDERS parameter (JSON list) describes it.
@@ -162,6 +166,8 @@ impl Config {
             metering_queue_url: var("METERING_QUEUE_URL"),
             mail_queue_url: var("MAIL_QUEUE_URL"),
             mail_from: var("MAIL_FROM"),
+            audit_queue_url: var("AUDIT_QUEUE_URL"),
+            audit_key_secret: var("AUDIT_KEY_SECRET"),
         })
     }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ApiKeyId, SessionId, UserId};
+use crate::personal::PersonKey;
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,10 @@ pub struct Context {
     pub ip: Option<String>,
     /// The User-Agent header, cut to 256 characters.
     pub user_agent: Option<String>,
+    /// What seals address and client in audit records, where a person's session or key was read.
+    pub person_key: Option<PersonKey>,
+    /// Days that audit records of the request's workspace are kept, where it was read.
+    pub audit_days: Option<u16>,
     /// The request's id, for correlation.
     pub request_id: String,
     /// The moment of the request; everything in it happens at this time.
@@ -64,6 +69,8 @@ impl Context {
             actor: Actor::System { name: name.into() },
             ip: None,
             user_agent: None,
+            person_key: None,
+            audit_days: None,
             request_id: name.into(),
             now,
         }
@@ -81,6 +88,14 @@ impl Context {
     pub fn with_api_key(&self, user: UserId, key: ApiKeyId) -> Self {
         Self {
             actor: Actor::ApiKey { id: key, user },
+            ..self.clone()
+        }
+    }
+
+    /// The same request, with the key of the person who acts.
+    pub fn with_key(&self, key: Option<PersonKey>) -> Self {
+        Self {
+            person_key: key,
             ..self.clone()
         }
     }

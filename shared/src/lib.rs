@@ -4,6 +4,7 @@
 
 pub mod aead;
 pub mod app;
+pub mod canonical;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -14,6 +15,7 @@ pub mod http;
 pub mod ids;
 pub mod lambda;
 pub mod money;
+pub mod personal;
 pub mod ports;
 pub mod random;
 pub mod reply;

@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod bank;
+pub mod chain;
 pub mod corpora;
 pub mod deployed;
 pub mod dice;

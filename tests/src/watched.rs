@@ -94,6 +94,8 @@ fn environment(t: &TestApp) -> Vec<(&'static str, String)> {
         ("AUTH_SECRETS_SECRET", set(&config.auth_secrets_secret)),
         ("AI_PROVIDERS_SECRET", set(&config.ai_providers_secret)),
         ("METERING_QUEUE_URL", set(&config.metering_queue_url)),
+        ("AUDIT_QUEUE_URL", set(&config.audit_queue_url)),
+        ("AUDIT_KEY_SECRET", set(&config.audit_key_secret)),
         ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true".into()),
         ("AWS_ENDPOINT_URL", stack::stack().endpoint.clone()),
         ("AWS_REGION", REGION.into()),

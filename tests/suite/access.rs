@@ -100,6 +100,13 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("once", item(keys::once(user, "{hash}"))),
         ("audit", item(keys::audit("{scope}", at, record))),
         ("audits", list(keys::audits("{scope}"))),
+        ("platform_audits", list(keys::platform_audits(7))),
+        ("seal", item(keys::seal("{scope}", 424_242_424_242))),
+        ("seals", list(keys::seals("{scope}"))),
+        ("sealed", item(keys::sealed("{scope}", at, record))),
+        ("chain", item(keys::chain("{scope}"))),
+        ("chain_place", index(keys::chain_place("{scope}"))),
+        ("person_key", item(keys::person_key(user))),
         ("outbox", item(keys::outbox(event))),
         ("outbox_shard", list(keys::outbox_shard(7))),
         ("rate", item(keys::rate("{class}", "{who}"))),
@@ -134,7 +141,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
 
 /// `OUTBOX#07` → `OUTBOX#{shard}`
 fn shards_named(text: String) -> String {
-    ["OUTBOX#", "HOLDS#", "HEADS#"]
+    ["OUTBOX#", "HOLDS#", "HEADS#", "CHAINS#", "AUDIT#platform#"]
         .iter()
         .fold(text, |text, prefix| match text.split_once(prefix) {
             Some((before, after)) => format!("{before}{prefix}{{shard}}{}", &after[2..]),

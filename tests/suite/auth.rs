@@ -173,11 +173,20 @@ impl Scene {
 
 /// What was done in this scope, with its details.
 pub async fn audits(t: &TestApp, scope: &str) -> Vec<(String, Value)> {
-    let page = PageRequest::default();
-    let db = t.app.db();
-    let records = db.list::<AuditRecord>(&keys::audits(scope), &page, false).await;
     let named = |r: AuditRecord| (r.action.as_str().to_owned(), r.detail);
-    records.unwrap().items.into_iter().map(named).collect()
+    audit_records(t, scope).await.into_iter().map(named).collect()
+}
+
+/// The records of this scope, oldest first.
+pub async fn audit_records(t: &TestApp, scope: &str) -> Vec<AuditRecord> {
+    let mut records = Vec::new();
+    for part in keys::audit_parts(scope) {
+        let page = PageRequest::default();
+        let some = t.app.db().list::<AuditRecord>(&part, &page, false).await;
+        records.extend(some.unwrap().items);
+    }
+    records.sort_by_key(|r| r.at);
+    records
 }
 
 pub fn query(url: &str) -> HashMap<String, String> {

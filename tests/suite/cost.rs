@@ -212,6 +212,37 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
         &operator.once("g").post("/api/ledger/grant", grant).await,
     );
     l.row("GET /api/ledger", "", &ann.get("/api/ledger").await);
+    let log = |format: &str| format!("/api/workspaces/{workspace}/audit-logs{format}");
+    l.row(
+        "GET /api/workspaces/{id}/audit-logs",
+        "",
+        &ann.get(&log("")).await,
+    );
+    l.row(
+        "GET /api/workspaces/{id}/audit-logs/export",
+        "until its head",
+        &ann.get(&log("/export")).await,
+    );
+    l.row(
+        "GET /api/user/audit-logs",
+        "",
+        &ann.get("/api/user/audit-logs").await,
+    );
+    l.row(
+        "GET /api/user/audit-logs/export",
+        "until its head",
+        &ann.get("/api/user/audit-logs/export").await,
+    );
+    l.row(
+        "GET /api/audit-logs",
+        "16 shards",
+        &operator.get("/api/audit-logs").await,
+    );
+    l.row(
+        "GET /api/audit-logs/export",
+        "until its head",
+        &operator.get("/api/audit-logs/export").await,
+    );
     l.row(
         "GET /api/ledger/balance",
         "",

@@ -10,6 +10,10 @@
 mod access;
 mod agents;
 mod api_keys;
+mod audit;
+mod audit_export;
+mod audit_seal;
+mod audit_verify;
 mod auth;
 mod auth_github;
 mod auth_link;

@@ -127,6 +127,8 @@ fn keys_are_made_in_one_file() {
         "\"CALL#",
         "\"OUTBOX#",
         "\"AUDIT#",
+        "\"SEAL#",
+        "\"CHAIN#",
         "\"ONCE#",
         "\"CNV#",
         "\"USAGE#",

@@ -1,8 +1,9 @@
-//! What the table's stream wakes: the publisher of domain events, and the flush of ledgers.
+//! What the table's stream wakes: the publisher of domain events, the flush of ledgers, the sealer of audit records.
 
 use std::collections::BTreeMap;
 
 use camarad::app::App;
+use camarad::domain::audit::seal;
 use camarad::domain::{ledger, outbox};
 use camarad::error::Result;
 use camarad::ids::{EventId, UserId};
@@ -15,6 +16,8 @@ use camarad::store::record::OutboxRecord;
 struct Work {
     events: BTreeMap<EventId, (usize, OutboxRecord)>,
     ledgers: BTreeMap<UserId, usize>,
+    /// Scopes and places of audit records, with the place of the first change.
+    audits: Option<(usize, Vec<(String, String)>)>,
 }
 
 /// Does what the changes ask for. Answers the sequence number of the first change whose work failed: the stream sends
@@ -42,6 +45,12 @@ pub async fn handle(app: App, changes: Vec<Change>) -> Option<String> {
             failed.push(place);
         }
     }
+    if let Some((place, records)) = work.audits
+        && let Err(error) = seal::ask(&app, records).await
+    {
+        tracing::error!(error = %error, cause = ?error, "audit records wait for the sealer");
+        failed.push(place);
+    }
     failed
         .into_iter()
         .min()
@@ -55,7 +64,11 @@ impl Work {
         let Some(image) = change.new.as_ref().filter(|_| !change.expired) else {
             return Ok(());
         };
-        if keys::is_outbox(&image.key()?) {
+        let key = image.key()?;
+        if let Some(scope) = keys::scope_of_audit(&key) {
+            let (_, records) = self.audits.get_or_insert((place, Vec::new()));
+            records.push((scope.to_owned(), key.sk().to_owned()));
+        } else if keys::is_outbox(&key) {
             let record: OutboxRecord = image.clone().read()?;
             self.events.entry(record.id).or_insert((place, record));
         } else if let Some(account) = ledger::is_due(image)? {

@@ -2,7 +2,7 @@
 
 use camarad::app::App;
 use camarad::domain::auth::signing;
-use camarad::domain::{ledger, outbox};
+use camarad::domain::{audit, ledger, outbox};
 use camarad::error::Result;
 use serde::Deserialize;
 
@@ -16,6 +16,8 @@ pub enum Job {
     FlushLedgers,
     /// Every hour: makes a new signing key when the newest is thirty days old, and takes back those that are over.
     RotateSigningKeys,
+    /// Every night: orders the sealing of audit records that the stream or the queue lost, and checkpoints that are due.
+    SealAudits,
 }
 
 /// Runs a job. Every job may be run twice, and does next time what it could not do this time.
@@ -50,6 +52,16 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
         Job::RotateSigningKeys => {
             let done = signing::rotate(&app).await?;
             tracing::info!(rotation = ?done, "signing keys");
+        }
+        Job::SealAudits => {
+            let all = audit::sweep::sweep(&app).await?;
+            tracing::info!(
+                chains = all.chains,
+                overlooked = all.overlooked,
+                checkpoints = all.checkpoints,
+                failed = all.failed,
+                "audit chains compared"
+            );
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What Camarad does, one module per concern. Nothing here knows HTTP or the AWS SDK.
 
 pub mod agents;
+pub mod audit;
 pub mod auth;
 pub mod cloud_event;
 pub mod current;

@@ -128,7 +128,7 @@ impl Claimed {
     ///
     /// # Errors
     /// `Unauthenticated`; `InsufficientScope`.
-    pub(super) fn proven(self, read: &mut Batch, must_live: bool) -> Result<Caller> {
+    pub(super) fn proven(mut self, read: &mut Batch, must_live: bool) -> Result<Caller> {
         if must_live && matches!(self.credential, Credential::Session(_)) {
             return self.in_session(read).map(|(caller, _)| caller);
         }
@@ -143,6 +143,7 @@ impl Claimed {
                 if !item.scopes.contains(&needed) {
                     return Err(Error::InsufficientScope(Some(needed.as_str())));
                 }
+                self.context.person_key = item.person_key;
                 item.workspace_id
             }
         };
@@ -166,7 +167,7 @@ impl Claimed {
         let caller = Caller {
             user: self.user,
             credential: self.credential,
-            context: self.context,
+            context: self.context.with_key(session.person_key.clone()),
             only_in: None,
         };
         Ok((caller, session))

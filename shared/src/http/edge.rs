@@ -170,6 +170,8 @@ fn context(app: &App, headers: &HeaderMap, extensions: &http::Extensions) -> Con
         actor: Actor::Anonymous,
         ip: client::ip(extensions),
         user_agent: user_agent.map(|ua| ua.chars().take(256).collect()),
+        person_key: None,
+        audit_days: None,
         request_id: client::request_id(extensions)
             .unwrap_or_else(|| format!("req_{}", data_encoding::HEXLOWER.encode(&random::bytes::<12>()))),
         now: app.clock().now(),

@@ -49,6 +49,11 @@ impl Batch {
         self.0.contains_key(key)
     }
 
+    /// The item at `key`, untyped, if it exists.
+    pub fn take(&mut self, key: &Key) -> Option<Doc> {
+        self.0.remove(key).map(Doc)
+    }
+
     /// The item at `key` as a type, if it exists.
     pub fn read<E: Entity>(&mut self, key: &Key) -> Result<Option<E>> {
         self.0.remove(key).map(|i| Doc(i).read()).transpose()

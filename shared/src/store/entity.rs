@@ -54,6 +54,17 @@ impl Doc {
             .map_err(Error::internal)
     }
 
+    /// What was stored, as JSON, without what only the table asks for (keys, indexes, kind, time to live).
+    ///
+    /// # Errors
+    /// `Internal` when an attribute has no form in JSON.
+    pub fn content(&self) -> Result<serde_json::Value> {
+        let table = ["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK", "kind", "ttl"];
+        let mut content = self.0.clone();
+        content.retain(|name, _| !table.contains(&name.as_str()));
+        serde_dynamo::from_item(content).map_err(Error::internal)
+    }
+
     /// The item's key.
     pub fn key(&self) -> Result<Key> {
         let part = |name| {

@@ -1,5 +1,6 @@
 //! The table: keys, entities, reads, and `Tx`, the one way to write what a person caused.
 
+pub mod audit;
 pub mod cost;
 pub mod db;
 pub mod entity;

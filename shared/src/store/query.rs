@@ -56,6 +56,23 @@ impl Db {
         }
     }
 
+    /// The items of a list between two sort keys, both included, at most `limit`, and whether there are more; for lists
+    /// that are filtered or merged before they are shown.
+    pub async fn between(
+        &self,
+        list: &List,
+        (from, to): (&str, &str),
+        limit: u32,
+        newest_first: bool,
+    ) -> Result<(Vec<Doc>, bool)> {
+        if from > to {
+            return Ok((Vec::new(), false)); // which DynamoDB refuses
+        }
+        let page = PageRequest::of(limit);
+        let docs = self.query(list, Some((from, to)), &page, newest_first).await?;
+        Ok((docs.items, docs.next_cursor.is_some()))
+    }
+
     /// The first items of a list, untyped; for jobs that work a list off from its start.
     pub async fn docs(&self, list: &List, page: &PageRequest) -> Result<Vec<Doc>> {
         Ok(self.query(list, None, page, false).await?.items)

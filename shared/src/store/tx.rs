@@ -143,7 +143,7 @@ impl<'a> Tx<'a> {
     /// Records what was done, in the log of `scope`.
     pub fn audit(self, action: Action, scope: Scope, resource: impl ToString, detail: Value) -> Result<Self> {
         let id = AuditId::new(self.clock);
-        let record = AuditRecord::new(id, self.cause, action, scope, resource.to_string(), detail);
+        let record = AuditRecord::new(id, self.cause, (action, scope), resource.to_string(), detail)?;
         self.create(&record)
     }
 

@@ -1,6 +1,8 @@
 //! People that are there already: written as sign-up writes them.
 
 use camarad::context::Context;
+use camarad::domain::audit::chain::Chain;
+use camarad::domain::audit::person::{self, KeyOfPerson};
 use camarad::domain::auth::api_keys::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use camarad::domain::auth::sessions::Session;
 use camarad::domain::permissions::Role;
@@ -43,6 +45,8 @@ impl TestApp {
         let tx = self.app.tx(&context);
         tx.create(&user)
             .and_then(|tx| tx.create(&account))
+            .and_then(|tx| tx.create(&KeyOfPerson::fresh(user.id, now)))
+            .and_then(|tx| tx.create(&Chain::new(&user.id.to_string())))
             .expect("items")
             .run()
             .await
@@ -82,6 +86,7 @@ impl TestApp {
     /// A program with a key of this person, good for thirty days.
     pub async fn api_key(&self, user: UserId, scopes: &[KeyScope], only_in: Option<WorkspaceId>) -> Client {
         let clock = self.app.clock();
+        let person_key = person::key_of(&self.app, user, clock.now()).await.ok();
         let token = ApiKeyToken::new(Realm::of_stage(&self.app.config().stage), user, clock);
         let key = ApiKey {
             id: token.id,
@@ -94,6 +99,7 @@ impl TestApp {
             created_at: clock.now(),
             expires_at: clock.now() + SignedDuration::from_hours(24 * 30),
             last_used_at: None,
+            person_key,
         };
         self.app.db().put(&key, None).await.expect("the key is written");
         let mut client = self.anonymous().with_token(&token.expose());
@@ -132,7 +138,8 @@ impl TestApp {
     pub async fn stale(&self, user: UserId, ago: SignedDuration) -> Client {
         let clock = self.app.clock();
         let now = clock.now();
-        let context = Context::system("fixture", now);
+        let key = person::key_of(&self.app, user, now).await.expect("a key");
+        let context = Context::system("fixture", now).with_key(Some(key));
         let (mut session, _) = Session::start(user, "fixture", &context, clock).expect("a session");
         session.authenticated_at = now - ago;
         self.app

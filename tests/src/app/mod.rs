@@ -132,6 +132,13 @@ impl TestApp {
         let mail_queue = mail_queue.expect("the mail queue is created");
         let ses = client!(aws_sdk_sesv2, &account);
         let mail_from = setup.mail_from.clone();
+        let audit_queue = sqs
+            .create_queue()
+            .queue_name("audit.fifo")
+            .attributes(aws_sdk_sqs::types::QueueAttributeName::FifoQueue, "true")
+            .send()
+            .await
+            .expect("the FIFO queue is created");
         put_secrets(&secrets, &setup).await;
 
         let config = Config {
@@ -149,6 +156,8 @@ impl TestApp {
             metering_queue_url: queue.queue_url,
             mail_queue_url: mail_queue.queue_url,
             mail_from: setup.mail_from,
+            audit_queue_url: audit_queue.queue_url,
+            audit_key_secret: Some("audit-key".into()),
         };
         let clock = Arc::new(match setup.still {
             true => ManualClock::at(SystemClock.now()),
@@ -277,6 +286,10 @@ async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
             serde_json::json!({"version": 1, "seed": "a seed of tests for the vault, long enough to be taken as one"}),
         ),
         ("auth-secrets", setup.provider_secrets.clone()),
+        (
+            "audit-key",
+            serde_json::json!({"version": 1, "seed": "another seed of tests, which is long enough to be taken as one"}),
+        ),
         (
             "ai-providers",
             serde_json::json!({

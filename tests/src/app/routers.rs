@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
     vec![
         ("agents", agents::router()),
+        ("audit", audit::router()),
         ("auth", auth::router()),
         ("ledger", ledger::router()),
         ("meta", meta::router()),

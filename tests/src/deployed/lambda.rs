@@ -30,12 +30,25 @@ impl Deployed {
         serde_json::from_str(&body).unwrap_or_else(|e| panic!("{function}: {e}: {body}"))
     }
 
-    /// Posts to a route that streams, with the event that API Gateway would send, through InvokeWithResponseStream. The
-    /// local services give the stream in one piece, after its end.
+    /// Posts to a route of the runtime function that streams, as `streamed` does.
     pub async fn post_streaming(&self, visitor: &Visitor, path: &str, body: &Value) -> Answer {
-        let headers: HashMap<_, _> = visitor.headers(true).into_iter().collect();
-        let event = event::rest("POST", path, "", &headers, "203.0.113.7", Some(&body.to_string()));
-        let url = self.lambda("runtime", "2021-11-15", "response-streaming-invocations");
+        self.streamed("runtime", visitor, ("POST", path), Some(body))
+            .await
+    }
+
+    /// Asks a route that streams, with the event that API Gateway would send, through InvokeWithResponseStream. The local
+    /// services give the stream in one piece, after its end.
+    pub async fn streamed(
+        &self,
+        function: &str,
+        visitor: &Visitor,
+        (method, path): (&str, &str),
+        body: Option<&Value>,
+    ) -> Answer {
+        let headers: HashMap<_, _> = visitor.headers(body.is_some()).into_iter().collect();
+        let body = body.map(Value::to_string);
+        let event = event::rest(method, path, "", &headers, "203.0.113.7", body.as_deref());
+        let url = self.lambda(function, "2021-11-15", "response-streaming-invocations");
         let request = http().post(url).header("authorization", super::signed("lambda"));
         let answer = request
             .body(event.to_string())

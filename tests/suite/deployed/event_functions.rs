@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use camarad::clock::{Clock, ManualClock, SystemClock};
+use camarad::domain::audit::chain::Chain;
 use camarad::domain::ledger::{HoldRequest, Memo, Reserve, flush, reserve};
 use camarad::ids::{CallId, UserId};
 use camarad::money::{Cbt, Positive};
+use camarad::store::keys;
 use camarad_tests::app::PUBLIC_URL;
 use camarad_tests::deployed::{self, Deployed, eventually, lambda};
 use jiff::SignedDuration;
@@ -75,10 +77,52 @@ async fn mailer_mails_a_link_that_signs_in() {
 #[tokio::test]
 async fn outbox_passes_on_what_the_stream_shows_it() {
     let d = deployed::shared().await;
-    for sample in ["dynamodb-stream-outbox.json", "dynamodb-stream-ledger-head.json"] {
+    for sample in [
+        "dynamodb-stream-outbox.json",
+        "dynamodb-stream-ledger-head.json",
+        "dynamodb-stream-audit.json",
+    ] {
         let answer = d.invoke("outbox", &lambda::sample(sample)).await;
         assert_eq!(answer, json!({"batchItemFailures": []}), "{sample}");
     }
+}
+
+#[tokio::test]
+async fn audit_sealer_seals_what_the_stream_shows_and_audit_exports_it() {
+    let d = deployed::shared().await;
+    let ann = d.sign_in("audit").await;
+    let (workspace, _) = workspace(&ann, &["ceo"]).await;
+    let path = format!("/api/workspaces/{workspace}/audit-logs");
+    let log = ann.get(&path).await.json(200);
+    assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
+    let app = d.app(Arc::new(SystemClock));
+    eventually("sealed records", async || {
+        let chain = app
+            .db()
+            .get::<Chain>(&keys::chain(&workspace))
+            .await
+            .unwrap()
+            .unwrap();
+        (chain.seq >= 2).then_some(())
+    })
+    .await;
+    let export = format!("{path}/export");
+    let file = d.streamed("audit", &ann, ("GET", &export), None).await;
+    assert_eq!(file.status, 200, "{}", file.body);
+    let kinds = file.body.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        text(&line, "type")
+    });
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["manifest", "record", "record", "head", "end"]
+    );
+    let again = d.invoke("audit-sealer", &lambda::sample("sqs-audit.json")).await;
+    assert_eq!(
+        again,
+        json!({"batchItemFailures": []}),
+        "records that are not there are no failure"
+    );
 }
 
 #[tokio::test]
@@ -99,8 +143,9 @@ async fn scheduled_ends_the_hold_of_a_call_that_died() {
         (text(&after, "held"), text(&after, "balance")),
         ("0".to_owned(), balance)
     );
-    d.invoke("scheduled", &lambda::sample("scheduled-flush.json"))
-        .await;
+    for job in ["scheduled-flush.json", "scheduled-seal-audits.json"] {
+        d.invoke("scheduled", &lambda::sample(job)).await;
+    }
 }
 
 /// What a function does that is killed an hour ago, before the first word of its answer.

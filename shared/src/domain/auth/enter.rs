@@ -8,6 +8,8 @@ use super::refresh::RefreshToken;
 use super::sessions::Session;
 use crate::app::App;
 use crate::context::Context;
+use crate::domain::audit::chain::Chain;
+use crate::domain::audit::person::{KeyOfPerson, key_of};
 use crate::domain::ledger::{self, TRIAL_STARTED, TrialStarted};
 use crate::domain::plans::{Plan, TRIAL_DAYS};
 use crate::domain::users::identity::{HeldEmail, Identity, LinkedIdentity};
@@ -100,11 +102,10 @@ async fn login(
     id: UserId,
     (proven, spent): (&Proven, Option<&Spent>),
 ) -> Result<Entered> {
-    let user: User = app
-        .db()
-        .get(&keys::user(id))
-        .await?
-        .ok_or_else(|| Error::internal("an identity of nobody"))?;
+    let profile = keys::user(id);
+    let (user, key) = tokio::try_join!(app.db().get(&profile), key_of(app, id, cause.now))?;
+    let user: User = user.ok_or_else(|| Error::internal("an identity of nobody"))?;
+    let cause = &cause.with_key(Some(key));
     let (session, refresh) = Session::start(id, &proven.provider, cause, app.clock())?;
     let cause = cause.signed_in(id, session.id);
     let seen = Update::of(keys::user(id))
@@ -174,6 +175,8 @@ async fn sign_up(
         email: proven.email.clone(),
         user_id: user.id,
     };
+    let key = KeyOfPerson::fresh(user.id, cause.now);
+    let cause = &cause.with_key(Some(key.key.clone()));
     let (session, refresh) = Session::start(user.id, &proven.provider, cause, app.clock())?;
     let cause = cause.signed_in(user.id, session.id);
     let scope = Scope::Account(user.id);
@@ -186,6 +189,8 @@ async fn sign_up(
     hold_identity(tx, (app, cause.now), user.id, proven, raced)?
         .create(&user)?
         .create(&account)?
+        .create(&key)?
+        .create(&Chain::new(&scope.name()))?
         .create(&session)?
         .audit(Action::UserCreated, scope, user.id, way(proven))?
         .audit(Action::SubscriptionCreated, scope, user.id, subscription)?

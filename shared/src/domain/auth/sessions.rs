@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
+use crate::personal::PersonKey;
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
 use crate::store::record::{Action, Scope};
@@ -56,6 +57,9 @@ pub struct Session {
     /// With which client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// A copy of the person's key (`audit::person`), so that a write need not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person_key: Option<PersonKey>,
 }
 
 impl Session {
@@ -87,6 +91,7 @@ impl Session {
             revoked_at: None,
             ip: context.ip.clone(),
             user_agent: context.user_agent.clone(),
+            person_key: context.person_key.clone(),
         };
         Ok((session, token))
     }

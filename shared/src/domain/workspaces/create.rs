@@ -6,6 +6,7 @@ use super::view::WorkspaceView;
 use super::{Member, Membership, Workspace, WorkspaceType};
 use crate::app::App;
 use crate::context::Context;
+use crate::domain::audit::chain::Chain;
 use crate::domain::name::Name;
 use crate::domain::permissions::Role;
 use crate::domain::users::Account;
@@ -71,6 +72,7 @@ pub async fn create(
     tx.create(&workspace)?
         .create(&member)?
         .create(&membership)?
+        .create(&Chain::new(&workspace.id.to_string()))?
         .audit(
             Action::WorkspaceCreated,
             Scope::Workspace(workspace.id),

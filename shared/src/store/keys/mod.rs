@@ -3,12 +3,14 @@
 //! Personal values (e-mail addresses, provider subjects) appear in keys as SHA-256 only: keys end up in logs of
 //! throttling, in stream records and in exports of table statistics.
 
+mod audit;
 mod ledger;
 mod people;
 mod records;
 mod usage;
 mod workspaces;
 
+pub use audit::*;
 pub use ledger::*;
 pub use people::*;
 pub use records::*;

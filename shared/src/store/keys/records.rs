@@ -1,26 +1,11 @@
-//! What every write leaves: idempotency, audit, outbox, rate counters.
+//! What every write leaves: idempotency, outbox, rate counters.
 
-use jiff::Timestamp;
-
-use super::{Key, List, shard, sortable};
-use crate::ids::{AuditId, EventId, UserId};
+use super::{Key, List, shard};
+use crate::ids::{EventId, UserId};
 
 /// The idempotency record of a caller's key, of which this is the hash.
 pub fn once(user: UserId, hash: &str) -> Key {
     Key::raw(format!("ONCE#{user}#{hash}"), "ONCE")
-}
-
-/// An audit record; `scope` is a workspace's, a user's or the platform's chain.
-pub fn audit(scope: &str, at: Timestamp, id: AuditId) -> Key {
-    Key::raw(format!("AUDIT#{scope}"), format!("{}#{id}", sortable(at)))
-}
-
-/// All audit records of a scope, oldest first.
-pub fn audits(scope: &str) -> List {
-    List {
-        pk: format!("AUDIT#{scope}"),
-        prefix: "",
-    }
 }
 
 /// A domain event that waits for its publisher.

@@ -18,6 +18,7 @@ pub use token::{ApiKeyToken, PREFIX, Realm};
 pub use uses::Uses;
 
 use crate::ids::{ApiKeyId, UserId, WorkspaceId};
+use crate::personal::PersonKey;
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
 
@@ -47,6 +48,9 @@ pub struct ApiKey {
     /// When it was used last, to within five minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
+    /// A copy of its owner's key (`audit::person`), which the context has that it was made in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person_key: Option<PersonKey>,
 }
 
 impl ApiKey {

@@ -1,0 +1,7 @@
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(Ok, |app| {
+        camarad::lambda::http::mixed(audit::router(), app, audit::streams)
+    })
+}

@@ -48,6 +48,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("sessions", list(keys::sessions(user))),
         ("api_key", item(keys::api_key(user, api_key))),
         ("api_keys", list(keys::api_keys(user))),
+        ("second_factor", item(keys::second_factor(user))),
         ("membership", item(keys::membership(user, workspace))),
         ("memberships", list(keys::memberships(user))),
         ("email", item(keys::email("hash"))),

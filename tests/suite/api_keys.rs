@@ -181,3 +181,143 @@ async fn a_keys_requests_are_counted_by_key() {
     other.get("/api/user").await.json(200);
     ann.get("/api/user").await.json(200);
 }
+
+const KEYS: &str = "/api/user/security/api-keys";
+
+fn order(name: &str) -> serde_json::Value {
+    json!({"name": name, "scopes": ["user:read", "agents:use"]})
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_works() {
+    let t = TestApp::new().await;
+    let (ann, user) = ann(&t).await;
+    let made = ann.once("k").post(KEYS, order("Robot")).await;
+    let body = made.json(201);
+    let key = body["key"].as_str().unwrap();
+    assert!(key.starts_with("cbk_test_"));
+    assert!(
+        body["apiKey"]["hint"]
+            .as_str()
+            .unwrap()
+            .ends_with(&key[key.len() - 4..])
+    );
+    t.anonymous().with_token(key).get("/api/user").await.json(200);
+    // The same Idempotency-Key brings it back, byte for byte; the table has it nowhere.
+    let again = ann.once("k").post(KEYS, order("Robot")).await;
+    assert_eq!(
+        (again.body.as_str(), again.header("idempotency-replayed")),
+        (made.body.as_str(), Some("true"))
+    );
+    assert_eq!(stored(&t, user).await.len(), 1);
+    assert!(!t.snapshot().await.join("\n").contains(&key[9 + 52..]));
+    let list = ann.get(KEYS).await.json(200);
+    assert_eq!(list["items"][0]["id"], body["apiKey"]["id"]);
+    assert!(list["items"][0]["lastUsedAt"].is_string() && list["items"][0].get("secretHash").is_none());
+    let days = stored(&t, user).await[0]
+        .expires_at
+        .duration_since(t.app.clock().now())
+        .as_hours()
+        / 24;
+    assert!((89..=90).contains(&days), "{days}");
+
+    let path = format!("{KEYS}/{}", body["apiKey"]["id"].as_str().unwrap());
+    ann.delete(&path).await.assert_empty(204);
+    ann.delete(&path).await.assert_problem(404, "not_found");
+    t.anonymous()
+        .with_token(key)
+        .get("/api/user")
+        .await
+        .assert_problem(401, "unauthenticated");
+    let log = keys::audits(&user.to_string());
+    let records = t
+        .app
+        .db()
+        .list::<AuditRecord>(&log, &PageRequest::default(), false)
+        .await
+        .unwrap();
+    let actions: Vec<_> = records.items.iter().map(|r| r.action.as_str()).collect();
+    assert_eq!(actions, ["api_key.created", "api_key.revoked"]);
+}
+
+#[tokio::test]
+async fn a_bad_order_names_its_field_and_a_stale_session_makes_no_key() {
+    let t = TestApp::new().await;
+    let (ann, _) = ann(&t).await;
+    let bob = t.sign_up("bob@example.com", Plan::Business).await;
+    let foreign = workspace(&bob).await;
+    let before = t.snapshot().await;
+    for (body, field) in [
+        (json!({"name": "x", "scopes": []}), "scopes"),
+        (json!({"name": "x", "scopes": ["everything"]}), "scopes[0]"),
+        (json!({"name": "", "scopes": ["user:read"]}), "name"),
+        (
+            json!({"name": "x", "scopes": ["user:read"], "expiresInDays": 366}),
+            "expiresInDays",
+        ),
+        (
+            json!({"name": "x", "scopes": ["user:read"], "expiresInDays": 0}),
+            "expiresInDays",
+        ),
+        (
+            json!({"name": "x", "scopes": ["user:read"], "admin": true}),
+            "admin",
+        ),
+    ] {
+        ann.post(KEYS, body).await.assert_invalid(field);
+    }
+    let elsewhere = json!({"name": "x", "scopes": ["user:read"], "workspaceId": foreign});
+    ann.post(KEYS, elsewhere).await.assert_problem(404, "not_found");
+    let stale = t.later(&ann, SignedDuration::from_mins(16)).await;
+    stale
+        .post(KEYS, order("late"))
+        .await
+        .assert_problem(403, "step_up_required");
+    assert_eq!(before, t.snapshot().await);
+}
+
+#[tokio::test]
+async fn an_account_has_at_most_twenty_five_keys_however_many_are_made_at_once() {
+    let t = TestApp::new().await;
+    let (ann, user) = ann(&t).await;
+    let names: Vec<_> = (0..35).map(|n| format!("Robot {n}")).collect();
+    let mut refused = 0;
+    for few in names.chunks(12) {
+        let answers =
+            futures_util::future::join_all(few.iter().map(|name| ann.post(KEYS, order(name)))).await;
+        for answer in answers.iter().filter(|a| a.status != 201) {
+            answer.assert_problem(409, "api_key_limit");
+            refused += 1;
+        }
+    }
+    assert_eq!((stored(&t, user).await.len(), refused), (25, 10));
+    // Room again once one is deleted, or all have expired.
+    ann.delete(&format!("{KEYS}/{}", stored(&t, user).await[0].id))
+        .await
+        .assert_empty(204);
+    ann.post(KEYS, order("one more")).await.json(201);
+    t.clock.advance(SignedDuration::from_hours(24 * 90));
+    let later = t.sign_in(user).await;
+    later.post(KEYS, order("years later")).await.json(201);
+    assert_eq!(stored(&t, user).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_program_talks_to_an_agent_with_its_key() {
+    let d = crate::desk::Desk::open().await;
+    let program =
+        d.t.api_key(d.ann.user.unwrap(), &[KeyScope::AgentsUse], None)
+            .await;
+    let answer = program
+        .once("c")
+        .post(&d.chat_path(), crate::desk::say("Hello"))
+        .await;
+    let again = program
+        .once("c")
+        .post(&d.chat_path(), crate::desk::say("Hello"))
+        .await;
+    assert_eq!(answer.json(200)["callId"], again.json(200)["callId"]);
+    d.settled().await;
+    d.assert_spent(crate::desk::cbt(&answer.json(200)["receipt"]["cost"]))
+        .await;
+}

@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
+use camarad::domain::auth::second_factor::shown;
 use camarad::domain::plans::Plan;
 use camarad::money::Cbt;
 use camarad_tests::app::{Answer, Client, MAIL_FROM, OPERATOR, Setup, TestApp};
 use camarad_tests::engine;
 use camarad_tests::peers::ai::{AiPeer, Options};
 use camarad_tests::routes;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::desk::fund;
 
 /// Routes that are measured elsewhere or touch no table, each with its reason.
-const LEFT_OUT: [(&str, &str); 9] = [
+const LEFT_OUT: [(&str, &str); 10] = [
     (
         "POST /api/agents/{id}/stream",
         "costs what chat does; its head is sent while its checkpoint is under way",
@@ -47,6 +49,10 @@ const LEFT_OUT: [(&str, &str); 9] = [
     (
         "POST /api/auth/refresh",
         "one conditional update; told in the sign-in's stories",
+    ),
+    (
+        "POST /api/auth/2fa",
+        "needs a sign-in that waits; told in the second factor's stories",
     ),
     (
         "POST /api/agents/{id}/calls/{callId}/stop",
@@ -203,6 +209,57 @@ async fn person(l: &mut Ledger, ann: &Client) {
     );
 }
 
+const SECURITY: &str = "/api/user/security";
+
+async fn sessions_and_keys(l: &mut Ledger, t: &TestApp, ann: &Client) {
+    let user = ann.user.unwrap();
+    t.sign_in(user).await;
+    let path = format!("{SECURITY}/sessions");
+    let list = ann.get(&path).await;
+    l.row("GET /api/user/security/sessions", "of two", &list);
+    let other = id(&list.json(200)["items"][0]);
+    let ended = ann.delete(&format!("{path}/{other}")).await;
+    l.row("DELETE /api/user/security/sessions/{id}", "", &ended);
+    t.sign_in(user).await;
+    let ended = ann.post(&format!("{path}/revoke-others"), json!({})).await;
+    l.row("POST /api/user/security/sessions/revoke-others", "one", &ended);
+    let path = format!("{SECURITY}/api-keys");
+    let made = ann
+        .post(&path, json!({"name": "Robot", "scopes": ["user:read"]}))
+        .await;
+    l.row("POST /api/user/security/api-keys", "", &made);
+    let list = ann.get(&path).await;
+    l.row("GET /api/user/security/api-keys", "of one", &list);
+    let program = t.anonymous().with_token(made.json(201)["key"].as_str().unwrap());
+    l.row(
+        "GET /api/user",
+        "a key's first use",
+        &program.get("/api/user").await,
+    );
+    l.row("GET /api/user", "with a key", &program.get("/api/user").await);
+    let gone = ann
+        .delete(&format!("{path}/{}", id(&list.json(200)["items"][0])))
+        .await;
+    l.row("DELETE /api/user/security/api-keys/{id}", "", &gone);
+}
+
+async fn second_factor(l: &mut Ledger, t: &TestApp, ann: &Client) {
+    let path = format!("{SECURITY}/2fa");
+    let setup = ann.post(&path, json!({})).await;
+    l.row("POST /api/user/security/2fa", "", &setup);
+    let setup = setup.json(200);
+    let code = || json!({"code": shown(setup["secret"].as_str().unwrap(), t.app.clock().now()).unwrap()});
+    let on = ann.post(&format!("{path}/verify"), code()).await;
+    l.row("POST /api/user/security/2fa/verify", "", &on);
+    l.row("GET /api/user/security/2fa", "", &ann.get(&path).await);
+    let codes = ann.post(&format!("{path}/recovery-codes"), json!({})).await;
+    l.row("POST /api/user/security/2fa/recovery-codes", "", &codes);
+    t.clock.advance(SignedDuration::from_secs(60));
+    let fresh = ann.post("/api/auth/step-up", code()).await;
+    l.row("POST /api/auth/step-up", "with a code", &fresh);
+    l.row("DELETE /api/user/security/2fa", "", &ann.delete(&path).await);
+}
+
 async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
     let operator = t.sign_up(OPERATOR, Plan::Personal).await;
     let grant = json!({"userId": ann.user, "amount": "10", "reason": "goodwill"});
@@ -287,6 +344,8 @@ async fn every_route_costs_what_it_is_known_to_cost() {
     let agent = agents(&mut l, &ann, &workspace).await;
     calls(&mut l, &ann, &agent).await;
     person(&mut l, &ann).await;
+    sessions_and_keys(&mut l, &t, &ann).await;
+    second_factor(&mut l, &t, &ann).await;
     money(&mut l, &t, &ann, &workspace).await;
     for path in [
         "/.well-known/jwks.json",

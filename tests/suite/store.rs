@@ -57,6 +57,7 @@ fn user(clock: &dyn Clock, name: &str) -> User {
         avatar_url: None,
         locale: "en".into(),
         timezone: "UTC".into(),
+        second_factor: false,
         last_login_at: now,
         onboarding_completed_at: None,
         created_at: now,

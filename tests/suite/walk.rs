@@ -128,6 +128,7 @@ async fn the_public_routes_are_these_and_no_more() {
             "GET /api/health/ready",
             "GET /openapi.json",
             "GET /docs",
+            "POST /api/auth/2fa",
             "POST /api/auth/magic-link",
             "GET /api/auth/magic-link/verify",
             "POST /api/auth/magic-link/verify",

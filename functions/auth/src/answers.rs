@@ -6,12 +6,14 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use camarad::app::App;
 use camarad::context::Context;
 use camarad::domain::auth::attempt::{ATTEMPT_LIFE, Mode};
-use camarad::domain::auth::grant::TokenGrant;
+use camarad::domain::auth::grant::{AccessGrant, MfaRequired, TokenGrant};
+use camarad::domain::auth::refresh::RefreshToken;
 use camarad::domain::auth::return_to::ReturnTo;
+use camarad::domain::auth::second_factor::PATIENCE;
 use camarad::domain::auth::sessions::Session;
 use camarad::domain::auth::sign_in::SignedIn;
 use camarad::error::{Error, Result};
-use camarad::http::cookies::{self, ACCESS_COOKIE, REFRESH_COOKIE, STATE_COOKIE};
+use camarad::http::cookies::{self, ACCESS_COOKIE, MFA_COOKIE, REFRESH_COOKIE, STATE_COOKIE};
 use camarad::reply::Reply;
 
 /// Two Set-Cookie headers.
@@ -38,6 +40,9 @@ pub(super) async fn signed_in(app: &App, cause: &Context, signed_in: SignedIn) -
         mode,
         return_to,
     } = signed_in;
+    if session.pending_until.is_some() {
+        return waiting(app, &refresh, (mode, &return_to));
+    }
     let grant = TokenGrant::of(app, cause, (&session, &refresh), Some(user)).await?;
     match mode {
         Mode::Token => Ok(Reply::ok(&grant)?.into_response()),
@@ -45,6 +50,26 @@ pub(super) async fn signed_in(app: &App, cause: &Context, signed_in: SignedIn) -
             let cookies = cookies(&grant, &session, cause)?;
             let (status, location) = see_other(&return_to.on(frontend(app)?))?;
             Ok((status, location, cookies).into_response())
+        }
+    }
+}
+
+/// Not yet: a second factor is asked for. A browser's address says so, and where to go on afterwards.
+fn waiting(app: &App, token: &RefreshToken, (mode, return_to): (Mode, &ReturnTo)) -> Result<Response> {
+    match mode {
+        Mode::Token => {
+            let answer = MfaRequired {
+                mfa_required: true,
+                mfa_token: token.expose(),
+            };
+            Ok(Reply::ok(&answer)?.into_response())
+        }
+        Mode::Browser => {
+            let cookie = cookies::set(MFA_COOKIE, &token.expose(), PATIENCE.as_secs())?;
+            let path: String = url::form_urlencoded::byte_serialize(return_to.on("").as_bytes()).collect();
+            let frontend = frontend(app)?.trim_end_matches('/');
+            let (status, location) = see_other(&format!("{frontend}/?mfa=required&returnTo={path}"))?;
+            Ok((status, location, [(SET_COOKIE, cookie)]).into_response())
         }
     }
 }
@@ -88,6 +113,17 @@ pub(super) fn cookies(grant: &TokenGrant, session: &Session, cause: &Context) ->
     let access = cookies::set(ACCESS_COOKIE, &grant.access_token, grant.expires_in)?;
     let refresh = cookies::set(REFRESH_COOKIE, &grant.refresh_token, left)?;
     Ok(AppendHeaders([(SET_COOKIE, access), (SET_COOKIE, refresh)]))
+}
+
+/// The access token alone as a cookie.
+pub(super) fn access_cookie(grant: &AccessGrant) -> Result<[(HeaderName, HeaderValue); 1]> {
+    let access = cookies::set(ACCESS_COOKIE, &grant.access_token, grant.expires_in)?;
+    Ok([(SET_COOKIE, access)])
+}
+
+/// Takes a cookie away.
+pub(super) fn no_longer(name: &str) -> Result<AppendHeaders<[(HeaderName, HeaderValue); 1]>> {
+    Ok(AppendHeaders([(SET_COOKIE, cookies::clear(name)?)]))
 }
 
 /// Takes both away.

@@ -1,6 +1,7 @@
 //! `/api/auth`: signing in and out, and the public half of the signing keys.
 
 mod answers;
+mod factor;
 mod magic_link;
 mod page;
 mod provider;
@@ -18,7 +19,7 @@ use camarad::domain::auth::tokens::Jwks;
 use camarad::domain::auth::{refresh as rotation, sessions, signing};
 use camarad::domain::plans::Plan;
 use camarad::error::{Error, Result};
-use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie, same_site};
+use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie};
 use camarad::http::limit::Guest;
 use camarad::http::problem::{Problem, PublicProblems, PublicWriteProblems, ReadProblems};
 use camarad::http::{Caller, OptionalBody, Query};
@@ -43,6 +44,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(refresh))
         .routes(routes!(logout))
         .routes(routes!(session))
+        .routes(routes!(factor::finish))
+        .routes(routes!(factor::step_up))
 }
 
 /// The keys that access tokens are signed with
@@ -196,11 +199,7 @@ async fn refresh(
     }
     let token =
         cookie(&headers, REFRESH_COOKIE).ok_or(Error::Unauthenticated("this needs a refresh token"))?;
-    if !same_site(&headers, &app.config().frontend_origins) {
-        return Err(Error::Forbidden(
-            "a refresh with cookies must come from the frontend's origin",
-        ));
-    }
+    cookies::only_from_frontend(&headers, app.config())?;
     match rotation::rotate(&app, &context, token).await {
         Ok((session, next)) => {
             let grant = TokenGrant::of(&app, &context, (&session, &next), None).await?;

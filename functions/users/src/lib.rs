@@ -1,6 +1,7 @@
 //! `/api/user`: a person's own profile and subscription.
 
 mod identities;
+mod security;
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -22,6 +23,7 @@ use utoipa_axum::routes;
 /// The routes of this function.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(security::router())
         .routes(routes!(read, update))
         .routes(routes!(read_subscription))
         .routes(routes!(identities::list, identities::begin))

@@ -126,7 +126,7 @@ async fn delete(
         let who = who?;
         workspaces::delete::delete(&app, who.context(), &who.workspace, once.key()).await
     };
-    once.run(&app, work).await
+    Box::pin(once.run(&app, work)).await
 }
 
 /// The members of a workspace

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::caller::{Caller, Credential};
-use super::cookies::{ACCESS_COOKIE, cookie, same_site};
+use super::cookies::{ACCESS_COOKIE, cookie, only_from_frontend};
 use super::scopes;
 use crate::app::App;
 use crate::context::Context;
@@ -94,10 +94,8 @@ fn credentials<'a>(parts: &'a Parts, app: &App) -> Result<&'a str> {
     let token = cookie(&parts.headers, ACCESS_COOKIE)
         .filter(|token| !token.starts_with(api_keys::PREFIX))
         .ok_or(Error::Unauthenticated("this needs a bearer token"))?;
-    if !is_safe(&parts.method) && !same_site(&parts.headers, &app.config().frontend_origins) {
-        return Err(Error::Forbidden(
-            "a write with cookies must come from the frontend's origin",
-        ));
+    if !is_safe(&parts.method) {
+        only_from_frontend(&parts.headers, app.config())?;
     }
     Ok(token)
 }

@@ -3,12 +3,16 @@
 
 use http::{HeaderMap, HeaderValue};
 
-pub use super::caller::{ACCESS_COOKIE, cookie, same_site};
+pub use super::caller::{ACCESS_COOKIE, cookie};
+pub use super::origin::only_from_frontend;
 use crate::error::{Error, Result};
 use crate::random;
 
 /// The cookie that carries a browser's refresh token.
 pub const REFRESH_COOKIE: &str = "__Host-camarad-refresh";
+
+/// The cookie of a sign-in that waits for a second factor.
+pub const MFA_COOKIE: &str = "__Host-camarad-mfa";
 
 /// The cookie that a started sign-in is bound to.
 pub const STATE_COOKIE: &str = "__Host-camarad-state";

@@ -98,6 +98,7 @@ impl FromRequestParts<App> for Guest {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let context = context(parts)?;
+        super::origin::not_from_elsewhere(&parts.headers, app.config())?;
         let address = keys::digest(context.ip.as_deref().unwrap_or("unknown"));
         hit(parts, app, AUTH, &address).await.map(|()| Self)
     }

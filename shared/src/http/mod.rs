@@ -14,6 +14,7 @@ pub mod limit;
 pub mod member;
 pub mod once;
 pub mod pairs;
+mod origin;
 pub mod precondition;
 pub mod problem;
 pub mod query;

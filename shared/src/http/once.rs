@@ -34,6 +34,17 @@ impl Once {
         Self(self.0.map(|key| key.sealed(pepper)))
     }
 
+    /// The same, with the deployment's pepper.
+    ///
+    /// # Errors
+    /// `Unavailable` when the vault's keys cannot be had.
+    pub async fn secret(self, app: &App) -> Result<Self> {
+        match self.0 {
+            None => Ok(self),
+            Some(_) => Ok(self.sealed(Pepper::new(app.vault()?.derived("idempotency").await?))),
+        }
+    }
+
     /// Runs a handler's work. Its transaction finds a repeated key by itself; when the work fails before it commits
     /// (the agent that a repeated DELETE is about is gone, the limit that the first request reached is reached), the
     /// first answer is looked up, and only then.

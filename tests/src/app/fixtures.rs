@@ -27,6 +27,7 @@ impl TestApp {
             avatar_url: None,
             locale: "en".into(),
             timezone: "UTC".into(),
+            second_factor: false,
             last_login_at: now,
             onboarding_completed_at: None,
             created_at: now,

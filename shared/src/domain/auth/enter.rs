@@ -107,6 +107,16 @@ async fn login(
     let user: User = user.ok_or_else(|| Error::internal("an identity of nobody"))?;
     let cause = &cause.with_key(Some(key));
     let (session, refresh) = Session::start(id, &proven.provider, cause, app.clock())?;
+    if user.second_factor {
+        // Not signed in yet: `second_factor::finish` says when, in the log too.
+        let session = session.waiting(cause.now)?;
+        spend(app.tx(cause), spent).create(&session)?.run().await?;
+        return Ok(Entered {
+            user,
+            session,
+            refresh,
+        });
+    }
     let cause = cause.signed_in(id, session.id);
     let seen = Update::of(keys::user(id))
         .set("lastLoginAt", cause.now)?
@@ -218,6 +228,7 @@ fn person(app: &App, cause: &Context, proven: &Proven) -> User {
         avatar_url: proven.about.avatar_url(),
         locale: proven.about.locale(),
         timezone: proven.about.timezone(),
+        second_factor: false,
         last_login_at: cause.now,
         onboarding_completed_at: None,
         created_at: cause.now,

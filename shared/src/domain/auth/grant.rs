@@ -64,6 +64,43 @@ impl TokenGrant {
     }
 }
 
+/// A new access token in a session that goes on.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessGrant {
+    /// For the Authorization header.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: String,
+    /// Seconds that the access token is good for.
+    pub expires_in: i64,
+}
+
+impl AccessGrant {
+    /// For this session, as fresh as it is now.
+    ///
+    /// # Errors
+    /// `Unavailable` when the signing key cannot be had.
+    pub async fn of(app: &App, cause: &Context, session: &Session) -> Result<Self> {
+        let (who, proven) = ((session.user_id, session.id), session.authenticated_at);
+        Ok(Self {
+            access_token: app.tokens().sign(app, who, proven, cause.now).await?,
+            token_type: "Bearer".into(),
+            expires_in: ACCESS_LIFE.as_secs(),
+        })
+    }
+}
+
+/// What a program gets whose person is to show a second factor.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MfaRequired {
+    /// True.
+    pub mfa_required: bool,
+    /// For `POST /api/auth/2fa`, within ten minutes.
+    pub mfa_token: String,
+}
+
 /// Who is signed in, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CurrentSession {

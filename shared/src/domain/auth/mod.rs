@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod attempt;
+pub mod devices;
 mod enter;
 mod github;
 pub mod grant;
@@ -13,6 +14,7 @@ mod openid;
 mod proven;
 pub mod refresh;
 pub mod return_to;
+pub mod second_factor;
 pub mod sessions;
 pub mod sign_in;
 pub mod signing;

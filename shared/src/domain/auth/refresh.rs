@@ -10,6 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac};
 use jiff::SignedDuration;
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use super::sessions::{self, Session};
 use crate::app::App;
@@ -83,6 +84,21 @@ impl RefreshToken {
         )
     }
 
+    /// Whose it says it is.
+    pub(super) fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// Of which session it says it is.
+    pub(super) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Whether this is the token that was stored as `hash`.
+    pub(super) fn is(&self, hash: &str) -> bool {
+        self.hash().as_bytes().ct_eq(hash.as_bytes()).into()
+    }
+
     /// What the table holds of it.
     pub(super) fn hash(&self) -> String {
         keys::digest(&self.secret)
@@ -92,7 +108,8 @@ impl RefreshToken {
         keys::digest(&self.family)
     }
 
-    fn successor(&self, salt: &str) -> Result<Self> {
+    /// The token that follows with this salt.
+    pub(super) fn successor(&self, salt: &str) -> Result<Self> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).map_err(Error::internal)?;
         mac.update(b"camarad/refresh-token/v1:");
         mac.update(salt.as_bytes());
@@ -127,6 +144,7 @@ pub async fn rotate(app: &App, cause: &Context, presented: &str) -> Result<(Sess
         .when(
             Cond::eq("refreshHash", token.hash())?
                 .and(Cond::absent("revokedAt"))
+                .and(Cond::absent("pendingUntil"))
                 .and(Cond::gt("expiresAt", cause.now)?),
         );
     match app.db().update(&update).await? {

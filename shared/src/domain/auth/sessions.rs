@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::refresh::RefreshToken;
+use super::second_factor::PATIENCE;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::context::Context;
@@ -48,6 +49,9 @@ pub struct Session {
     pub rotated_at: Timestamp,
     /// When the session ends, whatever happens.
     pub expires_at: Timestamp,
+    /// Until when it waits for a second factor, if it does: nothing can be done with it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_until: Option<Timestamp>,
     /// Set when it was ended before its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
@@ -88,6 +92,7 @@ impl Session {
             generation: 0,
             rotated_at: context.now,
             expires_at: context.now.checked_add(SESSION_LIFE).map_err(Error::internal)?,
+            pending_until: None,
             revoked_at: None,
             ip: context.ip.clone(),
             user_agent: context.user_agent.clone(),
@@ -98,7 +103,24 @@ impl Session {
 
     /// Whether it may be used at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && now < self.expires_at
+        self.revoked_at.is_none() && self.pending_until.is_none() && now < self.expires_at
+    }
+
+    /// The same session, waiting for a second factor.
+    ///
+    /// # Errors
+    /// `Internal` when the clock is at the end of time.
+    pub fn waiting(self, now: Timestamp) -> Result<Self> {
+        let until = now.checked_add(PATIENCE).map_err(Error::internal)?;
+        Ok(Self {
+            pending_until: Some(until),
+            ..self
+        })
+    }
+
+    /// Whether it waits for a second factor at `now`.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.pending_until.is_some_and(|until| now < until)
     }
 }
 
@@ -108,7 +130,7 @@ impl Entity for Session {
         keys::session(self.user_id, self.id)
     }
     fn ttl(&self) -> Option<i64> {
-        Some(self.expires_at.as_second())
+        Some(self.pending_until.unwrap_or(self.expires_at).as_second())
     }
 }
 

@@ -31,6 +31,9 @@ pub struct User {
     pub locale: String,
     /// IANA name.
     pub timezone: String,
+    /// Whether a sign-in asks for a second factor; changes only in the transaction that turns it on or off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub second_factor: bool,
     /// The last sign-in.
     pub last_login_at: Timestamp,
     /// When onboarding ended.

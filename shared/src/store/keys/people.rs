@@ -43,6 +43,11 @@ pub fn api_keys(user: UserId) -> List {
     }
 }
 
+/// A person's second factor.
+pub fn second_factor(user: UserId) -> Key {
+    Key::raw(user_pk(user), "2FA")
+}
+
 /// A person's own record of a workspace they are a member of.
 pub fn membership(user: UserId, workspace: WorkspaceId) -> Key {
     Key::raw(user_pk(user), format!("WS#{workspace}"))

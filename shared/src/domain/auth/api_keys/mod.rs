@@ -4,6 +4,7 @@
 //! else it needs, so that a deleted key is good for nothing from then on. The account counts its keys, so that the
 //! limit holds under concurrency.
 
+mod manage;
 mod scope;
 mod token;
 mod uses;
@@ -13,6 +14,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use manage::{
+    ApiKeyView, CreatedApiKey, MAX_KEYS, MOST_DAYS, NewApiKey, USUAL_DAYS, create, delete, list,
+};
 pub use scope::KeyScope;
 pub use token::{ApiKeyToken, PREFIX, Realm};
 pub use uses::Uses;

@@ -130,6 +130,7 @@ async fn try_create(
         created_at: cause.now,
         expires_at: cause.now.checked_add(life).map_err(Error::internal)?,
         last_used_at: None,
+        person_key: cause.person_key.clone(),
     };
     let detail = json!({
         "name": key.name, "scopes": key.scopes, "workspaceId": key.workspace_id, "expiresAt": key.expires_at,

@@ -222,7 +222,9 @@ pub async fn finish(
         .filter(|s| s.waits(cause.now) && token.is(&s.refresh_hash))
         .ok_or_else(over)?;
     let user = read.read::<User>(&profile)?.ok_or_else(over)?;
-    let cause = &cause.signed_in(user.id, session.id);
+    let cause = &cause
+        .signed_in(user.id, session.id)
+        .with_key(session.person_key.clone());
     let right = match check(app, cause, user.id, answer).await {
         // It was turned off on another device: this sign-in began under other rules.
         Err(Error::NotFound) => return Err(over()),

@@ -29,7 +29,7 @@ async fn order(t: &TestApp, email: &str) -> String {
 async fn a_mail_says_what_to_do_as_text_and_as_html() {
     let t = with_mail(MAIL_FROM).await;
     let order = order(&t, "ann@example.com").await;
-    assert!(t.deliver(&[order.clone()]).await.is_empty());
+    assert!(t.deliver(std::slice::from_ref(&order)).await.is_empty());
     let mails = t.mails().await;
     assert_eq!(mails.len(), 1);
     let link = serde_json::from_str::<Value>(&order).unwrap()["link"]
@@ -96,7 +96,7 @@ async fn what_ses_refuses_is_tried_again_at_once_when_the_message_comes_again() 
     let t = with_mail("unknown@example.org").await;
     let order = order(&t, "ann@example.com").await;
     t.forget_sender("unknown@example.org").await;
-    assert_eq!(t.deliver(&[order.clone()]).await.len(), 1);
+    assert_eq!(t.deliver(std::slice::from_ref(&order)).await.len(), 1);
     assert!(t.mails().await.is_empty());
     t.know_sender("unknown@example.org").await;
     assert!(t.deliver(&[order]).await.is_empty());

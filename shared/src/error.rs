@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::WorkspaceId;
+
 /// `Result` with Camarad's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -73,6 +75,9 @@ pub enum Error {
         /// For a person.
         detail: String,
     },
+    /// An account that others still depend on cannot be deleted.
+    #[error("you own workspaces with other members: transfer or delete them first")]
+    OwnsSharedWorkspaces(Vec<WorkspaceId>),
     /// The first request with this Idempotency-Key has not ended yet.
     #[error("the first request with this Idempotency-Key is still running")]
     InProgress {
@@ -180,7 +185,10 @@ impl Error {
             Self::StepUpRequired | Self::PlanLimit { .. } => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::Conflict { .. } | Self::InProgress { .. } | Self::CbtHeld { .. } => 409,
+            Self::Conflict { .. }
+            | Self::OwnsSharedWorkspaces(_)
+            | Self::InProgress { .. }
+            | Self::CbtHeld { .. } => 409,
             Self::PreconditionFailed => 412,
             Self::PayloadTooLarge { .. } => 413,
             Self::UriTooLong => 414,
@@ -212,6 +220,7 @@ impl Error {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict { code, .. } => code,
+            Self::OwnsSharedWorkspaces(_) => "owns_shared_workspaces",
             Self::InProgress { .. } => "idempotency_in_progress",
             Self::CbtHeld { .. } => "cbt_held",
             Self::PreconditionFailed => "precondition_failed",
@@ -247,6 +256,7 @@ impl Error {
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::Conflict { .. }
+            | Self::OwnsSharedWorkspaces(_)
             | Self::PreconditionFailed
             | Self::PayloadTooLarge { .. }
             | Self::UriTooLong

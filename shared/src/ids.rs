@@ -181,6 +181,10 @@ id!(
     /// An operator's or a job's movement on a ledger.
     OperationId, "op_"
 );
+id!(
+    /// An export of what is kept about a person.
+    ExportId, "exp_"
+);
 
 /// An agent. Its id names its workspace, so that membership can be checked without reading the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -40,11 +40,19 @@ pub async fn dynoxide() -> Db {
 
 /// The same, with faults between it and the client.
 pub async fn faulty(faults: &Faults) -> Db {
+    faulty_and_raw(faults).await.0
+}
+
+/// The same, and a client that meets no faults.
+pub async fn faulty_and_raw(faults: &Faults) -> (Db, Client) {
     let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
-    let config = config(&dynoxide_endpoint().await, "000000000001")
+    let plain = config(&dynoxide_endpoint().await, "000000000001");
+    let faulty = plain
+        .clone()
         .http_client(faults.http_client())
         .retry_config(retries);
-    Db::new(Client::from_conf(config.build()), TABLE)
+    let db = Db::new(Client::from_conf(faulty.build()), TABLE);
+    (db, Client::from_conf(plain.build()))
 }
 
 /// The address of a dynoxide of its own, with the table made; for tests that bring a client of their own.

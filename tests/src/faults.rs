@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::dice::Dice;
 
@@ -58,6 +59,8 @@ struct State {
     per_mille: AtomicU32,
     next: Mutex<Option<(&'static str, Fault)>>,
     whenever: Mutex<Option<(String, Fault)>>,
+    fatal: Mutex<Option<(u32, bool)>>,
+    dead: Notify,
     late: AtomicU32,
     made: AtomicU32,
 }
@@ -74,6 +77,8 @@ impl Faults {
             per_mille: AtomicU32::new(0),
             next: Mutex::new(None),
             whenever: Mutex::new(None),
+            fatal: Mutex::new(None),
+            dead: Notify::new(),
             late: AtomicU32::new(0),
             made: AtomicU32::new(0),
         }))
@@ -102,6 +107,37 @@ impl Faults {
         body.windows(text.len())
             .any(|w| w == text.as_bytes())
             .then_some(*fault)
+    }
+
+    /// The function dies at the request after `after` others: before it is sent or, if `done`, after the engine did it.
+    /// Whoever sends it never hears of it again; `dead` tells when, to drop what ran there.
+    pub fn die(&self, after: u32, done: bool) {
+        *self.0.fatal.lock().expect("no panic holds it") = Some((after, done));
+    }
+
+    /// It does not die any more; true if it had not yet.
+    pub fn live(&self) -> bool {
+        self.0.fatal.lock().expect("no panic holds it").take().is_some()
+    }
+
+    /// Comes to its end when the function died.
+    pub async fn dead(&self) {
+        self.0.dead.notified().await;
+    }
+
+    fn fatal(&self) -> Option<bool> {
+        let mut fatal = self.0.fatal.lock().expect("no panic holds it");
+        match *fatal {
+            Some((0, done)) => {
+                *fatal = None;
+                Some(done)
+            }
+            Some((more, done)) => {
+                *fatal = Some((more - 1, done));
+                None
+            }
+            None => None,
+        }
     }
 
     /// How many faults there were.
@@ -195,6 +231,16 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if let Some(done) = self.faults.fatal() {
+            let (inner, faults) = (self.inner.clone(), self.faults.clone());
+            return HttpConnectorFuture::new(async move {
+                if done {
+                    let _ = inner.call(request).await;
+                }
+                faults.0.dead.notify_one();
+                std::future::pending().await
+            });
+        }
         let operation = request
             .headers()
             .get("x-amz-target")

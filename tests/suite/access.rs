@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camarad::clock::ManualClock;
 use camarad::ids::{
-    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, IdentityId, SessionId, UserId, WorkspaceId,
+    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, ExportId, IdentityId, SessionId, UserId,
+    WorkspaceId,
 };
 use camarad::store::Key;
 use camarad::store::keys::{self, Index, List};
@@ -40,6 +41,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
     );
     let (agent, api_key) = (AgentId::new(workspace, &clock), ApiKeyId::new(&clock));
     let identity = IdentityId::new(&clock);
+    let export = ExportId::new(&clock);
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     let rows = [
         ("user", item(keys::user(user))),
@@ -51,6 +53,10 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("second_factor", item(keys::second_factor(user))),
         ("membership", item(keys::membership(user, workspace))),
         ("memberships", list(keys::memberships(user))),
+        ("person", list(keys::person(user))),
+        ("export", item(keys::export(user, export))),
+        ("deletion", item(keys::deletion(user))),
+        ("deletion_due", index(keys::deletion_due(user, at))),
         ("email", item(keys::email("hash"))),
         ("identity", item(keys::identity("{provider}", "hash"))),
         ("linked_identity", item(keys::linked_identity(user, identity))),
@@ -118,6 +124,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
     let names = [
         (user.to_string(), "{user}"),
         (session.to_string(), "{session}"),
+        (export.to_string(), "{export}"),
         (api_key.to_string(), "{key}"),
         (identity.to_string(), "{identity}"),
         (workspace.to_string(), "{workspace}"),

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::desk::fund;
 
 /// Routes that are measured elsewhere or touch no table, each with its reason.
-const LEFT_OUT: [(&str, &str); 10] = [
+const LEFT_OUT: [(&str, &str); 13] = [
     (
         "POST /api/agents/{id}/stream",
         "costs what chat does; its head is sent while its checkpoint is under way",
@@ -53,6 +53,18 @@ const LEFT_OUT: [(&str, &str); 10] = [
     (
         "POST /api/auth/2fa",
         "needs a sign-in that waits; told in the second factor's stories",
+    ),
+    (
+        "GET /api/user/export/{id}/download",
+        "costs what the account holds, after its head is sent",
+    ),
+    (
+        "DELETE /api/user",
+        "once in a life; told in the stories of deletion",
+    ),
+    (
+        "GET /api/user/deletion",
+        "one read; told in the stories of deletion",
     ),
     (
         "POST /api/agents/{id}/calls/{callId}/stop",
@@ -111,6 +123,13 @@ async fn workspaces(l: &mut Ledger, ann: &Client) -> String {
         "PATCH /api/workspaces/{id}",
         "",
         &ann.patch(&path, json!({"name": "Office"})).await,
+    );
+    let settings = format!("{path}/settings");
+    l.row("GET /api/workspaces/{id}/settings", "", &ann.get(&settings).await);
+    l.row(
+        "PATCH /api/workspaces/{id}/settings",
+        "",
+        &ann.patch(&settings, json!({"auditRetentionDays": 365})).await,
     );
     l.row(
         "GET /api/workspaces/{id}/members",
@@ -201,6 +220,17 @@ async fn person(l: &mut Ledger, ann: &Client) {
         "PATCH /api/user",
         "",
         &ann.patch("/api/user", json!({"name": "Ann"})).await,
+    );
+    let asked = ann.post("/api/user/export", json!({})).await;
+    l.row("POST /api/user/export", "", &asked);
+    let export = format!("/api/user/export/{}", id(&asked.json(201)));
+    l.row("GET /api/user/export/{id}", "", &ann.get(&export).await);
+    let preferences = "/api/user/preferences";
+    l.row("GET /api/user/preferences", "", &ann.get(preferences).await);
+    l.row(
+        "PATCH /api/user/preferences",
+        "",
+        &ann.patch(preferences, json!({"theme": "dark"})).await,
     );
     l.row(
         "GET /api/user/subscription",

@@ -8,6 +8,9 @@
 )]
 
 mod access;
+mod account_deletion;
+mod account_deletion_faults;
+mod account_export;
 mod agents;
 mod api_keys;
 mod audit;
@@ -38,6 +41,7 @@ mod meta;
 mod openapi;
 mod outbox;
 mod permissions;
+mod preferences;
 mod routes;
 mod runtime;
 mod runtime_ends;
@@ -54,4 +58,5 @@ mod users;
 mod walk;
 mod watched;
 mod workspace_deletion;
+mod workspace_settings;
 mod workspaces;

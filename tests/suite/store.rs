@@ -3,6 +3,7 @@
 use camarad::clock::{Clock, ManualClock};
 use camarad::context::Context;
 use camarad::domain::users::User;
+use camarad::domain::users::preferences::Preferences;
 use camarad::error::Error;
 use camarad::ids::{CallId, UserId};
 use camarad::reply::Reply;
@@ -63,6 +64,8 @@ fn user(clock: &dyn Clock, name: &str) -> User {
         created_at: now,
         updated_at: now,
         version: 1,
+        preferences: Preferences::default(),
+        deleting_at: None,
     }
 }
 

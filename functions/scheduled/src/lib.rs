@@ -2,6 +2,7 @@
 
 use camarad::app::App;
 use camarad::domain::auth::signing;
+use camarad::domain::users::deletion;
 use camarad::domain::{audit, ledger, outbox};
 use camarad::error::Result;
 use serde::Deserialize;
@@ -10,7 +11,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Job {
-    /// Every minute: ends holds that have expired, publishes events that the table's stream overlooked.
+    /// Every minute: ends holds that have expired, publishes events that the table's stream overlooked, carries on with
+    /// deletions of accounts.
     Sweep,
     /// Every night: moves every journal that is left in the head of a ledger.
     FlushLedgers,
@@ -29,7 +31,8 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
         Job::Sweep => {
             let holds = ledger::sweep(&app).await;
             let events = outbox::sweep(&app).await;
-            let (holds, events) = (holds?, events?);
+            let deletions = deletion::sweep(&app).await;
+            let (holds, events, deletions) = (holds?, events?, deletions?);
             tracing::info!(
                 holds.seen = holds.seen,
                 holds.ended = holds.ended,
@@ -37,6 +40,8 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
                 holds.failed = holds.failed,
                 events.published = events.published,
                 events.failed = events.failed,
+                deletions.due = deletions.due,
+                deletions.failed = deletions.failed,
                 "swept"
             );
         }

@@ -1,21 +1,24 @@
-//! `/api/user`: a person's own profile and subscription.
+//! `/api/user`: a person's own profile, preferences, subscription, export and deletion.
 
+mod deletion;
+mod export;
 mod identities;
+mod preferences;
 mod security;
 
 use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header::{ETAG, HeaderName};
+use axum::response::Response;
 use camarad::app::App;
 use camarad::domain::name::Name;
 use camarad::domain::users::fields::{AvatarUrl, Locale, Timezone};
 use camarad::domain::users::profile::{self, ProfilePatch, UserView};
 use camarad::domain::users::subscription::{self, SubscriptionView};
 use camarad::error::Result;
-use camarad::http::precondition::etag;
+use camarad::http::precondition::{Tagged, tagged};
 use camarad::http::problem::{ReadProblems, WriteProblems};
-use camarad::http::{Body, Caller, IfMatch, Once};
+use camarad::http::{Body, Caller, IfMatch, IfNoneMatch, Once};
 use camarad::reply::Reply;
+use http::Method;
 use serde::{Deserialize, Deserializer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,6 +31,14 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_subscription))
         .routes(routes!(identities::list, identities::begin))
         .routes(routes!(identities::unlink))
+        .merge(preferences::router())
+        .merge(deletion::router())
+        .merge(export::router())
+}
+
+/// Which of them stream, as template.yaml tells API Gateway: the download of an export.
+pub fn streams(method: &Method, path: &str) -> bool {
+    *method == Method::GET && path.starts_with("/api/user/export/") && path.ends_with("/download")
 }
 
 /// What changes; the rest stays (RFC 7396).
@@ -58,18 +69,14 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> std::result:
     T::deserialize(d).map(Some)
 }
 
-/// A profile with its ETag.
-type Profile = ([(HeaderName, HeaderValue); 1], Reply<UserView>);
-
-fn tagged(reply: Reply<UserView>) -> Result<Profile> {
-    Ok(([(ETAG, etag(reply.value()?.version)?)], reply))
-}
-
 /// Your profile
 #[utoipa::path(get, path = "/api/user", tag = "users",
-    responses((status = 200, body = UserView, headers(("ETag" = String, description = "the version"))), ReadProblems))]
-async fn read(State(app): State<App>, who: Caller) -> Result<Profile> {
-    tagged(Reply::ok(&profile::read(&app, who.user).await?.into())?)
+    params(("If-None-Match" = Option<String>, Header, description = "an ETag of the profile")),
+    responses((status = 200, body = UserView, headers(("ETag" = String, description = "the version"))),
+        (status = 304, description = "You have this version."), ReadProblems))]
+async fn read(State(app): State<App>, who: Caller, known: IfNoneMatch) -> Result<Response> {
+    let user = UserView::from(profile::read(&app, who.user).await?);
+    known.answer(user.version, Reply::ok(&user)?)
 }
 
 /// Change your profile
@@ -86,7 +93,7 @@ async fn update(
     once: Once,
     expected: IfMatch,
     Body(req): Body<UpdateUser>,
-) -> Result<Profile> {
+) -> Result<Tagged<UserView>> {
     let patch = ProfilePatch {
         name: req.name,
         avatar_url: req.avatar_url,
@@ -94,13 +101,9 @@ async fn update(
         timezone: req.timezone,
     };
     let subject = (who.user, expected.versions());
-    tagged(
-        once.run(
-            &app,
-            profile::update(&app, &who.context, subject, once.key(), &patch),
-        )
-        .await?,
-    )
+    let work = profile::update(&app, &who.context, subject, once.key(), &patch);
+    let reply = once.run(&app, work).await?;
+    tagged(reply.value()?.version, reply)
 }
 
 /// Your subscription: plan, trial, limits and what of them is in use

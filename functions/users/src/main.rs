@@ -3,6 +3,6 @@
 fn main() -> camarad::lambda::Outcome {
     camarad::lambda::start(
         |env| env.secrets().web(),
-        |app| camarad::lambda::http::buffered(users::router(), app),
+        |app| camarad::lambda::http::mixed(users::router(), app, users::streams),
     )
 }

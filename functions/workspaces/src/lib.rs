@@ -1,5 +1,7 @@
 //! `/api/workspaces`: the workspaces of the caller.
 
+mod settings;
+
 use axum::extract::State;
 use camarad::app::App;
 use camarad::domain::name::Name;
@@ -24,6 +26,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list, create))
         .routes(routes!(read, update, delete))
         .routes(routes!(members))
+        .merge(settings::router())
 }
 
 /// A new workspace.

@@ -7,6 +7,8 @@ pub mod cloud_event;
 pub mod current;
 pub mod ledger;
 pub mod mail;
+pub mod manner;
+pub mod merge;
 pub mod name;
 pub mod outbox;
 pub mod permissions;

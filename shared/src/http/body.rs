@@ -9,6 +9,7 @@ use super::bounds::shown;
 use super::edge::RawBody;
 use super::json;
 use crate::app::App;
+use crate::domain::merge::Object;
 use crate::error::{Error, FieldError, Result};
 
 /// A valid JSON body.
@@ -67,7 +68,7 @@ fn json_type(value: &str) -> bool {
 fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T> {
     json::check(bytes)?;
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value): Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, cause) = (error.path().to_string(), error.into_inner());
         match cause.classify() {
             serde_json::error::Category::Data => Error::field(

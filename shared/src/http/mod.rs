@@ -27,5 +27,5 @@ pub use form::FormOrBody;
 pub use member::{AgentMember, Member};
 pub use once::{Once, OnceRequired};
 pub use pairs::Pairs;
-pub use precondition::IfMatch;
+pub use precondition::{IfMatch, IfNoneMatch};
 pub use query::{Id, Paging, Query};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{self, RefOr};
 
 use crate::error::{Error, FieldError};
+use crate::ids::WorkspaceId;
 
 /// An error answer.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,6 +32,9 @@ pub struct Problem {
     /// The fields that are wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// With `owns_shared_workspaces`: which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workspace_ids: Vec<WorkspaceId>,
 }
 
 impl Problem {
@@ -50,6 +54,10 @@ impl Problem {
             request_id: request_id.into(),
             errors: match error {
                 Error::Invalid(fields) => fields.clone(),
+                _ => Vec::new(),
+            },
+            workspace_ids: match error {
+                Error::OwnsSharedWorkspaces(ids) => ids.clone(),
                 _ => Vec::new(),
             },
         }

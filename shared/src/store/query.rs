@@ -73,6 +73,23 @@ impl Db {
         Ok((docs.items, docs.next_cursor.is_some()))
     }
 
+    /// All of a list, oldest first; for lists that are known to be short.
+    pub async fn all<E: Entity>(&self, list: &List) -> Result<Vec<E>> {
+        let mut page = PageRequest::of(PART);
+        let mut items = Vec::new();
+        loop {
+            let docs = self.query(list, None, &page, false).await?;
+            let last = docs.items.last().map(Doc::key).transpose()?;
+            for doc in docs.items {
+                items.push(doc.read()?);
+            }
+            match (docs.next_cursor, last) {
+                (Some(_), Some(last)) => page = page.starting_after(last.sk()),
+                _ => return Ok(items),
+            }
+        }
+    }
+
     /// The first items of a list, untyped; for jobs that work a list off from its start.
     pub async fn docs(&self, list: &List, page: &PageRequest) -> Result<Vec<Doc>> {
         Ok(self.query(list, None, page, false).await?.items)

@@ -7,6 +7,7 @@ use camarad::domain::auth::api_keys::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use camarad::domain::auth::sessions::Session;
 use camarad::domain::permissions::Role;
 use camarad::domain::plans::{Plan, TRIAL_DAYS};
+use camarad::domain::users::preferences::Preferences;
 use camarad::domain::users::{Account, SubscriptionStatus, User};
 use camarad::domain::workspaces::{Member, Membership};
 use camarad::ids::{UserId, WorkspaceId};
@@ -33,6 +34,8 @@ impl TestApp {
             created_at: now,
             updated_at: now,
             version: 1,
+            preferences: Preferences::default(),
+            deleting_at: None,
         };
         let account = Account {
             user_id: user.id,

@@ -125,6 +125,17 @@ async fn purge_conversations(db: &Db, agent: AgentId) -> Result<()> {
     }
 }
 
+/// Removes what one person said to the agents of a workspace, those that are being removed included.
+pub(crate) async fn forget_person(db: &Db, workspace: WorkspaceId, user: UserId) -> Result<()> {
+    for agent in db.all::<Agent>(&keys::agents(workspace)).await? {
+        purge_conversations_of(db, agent.id, user).await?;
+    }
+    for agent in db.all::<DeletedAgent>(&keys::deleted_agents(workspace)).await? {
+        purge_conversations_of(db, agent.id, user).await?;
+    }
+    Ok(())
+}
+
 async fn purge_conversations_of(db: &Db, agent: AgentId, user: UserId) -> Result<()> {
     loop {
         let conversations = db

@@ -13,6 +13,7 @@ use crate::domain::audit::person::{KeyOfPerson, key_of};
 use crate::domain::ledger::{self, TRIAL_STARTED, TrialStarted};
 use crate::domain::plans::{Plan, TRIAL_DAYS};
 use crate::domain::users::identity::{HeldEmail, Identity, LinkedIdentity};
+use crate::domain::users::preferences::Preferences;
 use crate::domain::users::{Account, SubscriptionStatus, User};
 use crate::error::{Error, Result, SignInRefusal};
 use crate::ids::{IdentityId, UserId};
@@ -104,7 +105,8 @@ async fn login(
 ) -> Result<Entered> {
     let profile = keys::user(id);
     let (user, key) = tokio::try_join!(app.db().get(&profile), key_of(app, id, cause.now))?;
-    let user: User = user.ok_or_else(|| Error::internal("an identity of nobody"))?;
+    let user: Option<User> = user;
+    let user = user.filter(User::is_staying).ok_or_else(deleting)?;
     let cause = &cause.with_key(Some(key));
     let (session, refresh) = Session::start(id, &proven.provider, cause, app.clock())?;
     if user.second_factor {
@@ -120,10 +122,10 @@ async fn login(
     let cause = cause.signed_in(id, session.id);
     let seen = Update::of(keys::user(id))
         .set("lastLoginAt", cause.now)?
-        .when(Cond::item_exists());
+        .when(Cond::item_exists().and(Cond::absent("deletingAt")));
     spend(app.tx(&cause), spent)
         .create(&session)?
-        .update(seen, || Error::NotFound)
+        .update(seen, deleting)
         .audit(Action::UserLogin, Scope::Account(id), session.id, way(proven))?
         .run()
         .await?;
@@ -135,6 +137,14 @@ async fn login(
         session,
         refresh,
     })
+}
+
+/// The account is on its way out; once it is gone, signing in makes a new one.
+fn deleting() -> Error {
+    Error::Conflict {
+        code: "account_deleting",
+        detail: "this account is being deleted: sign in again in a few minutes to start anew".into(),
+    }
 }
 
 /// How somebody came in, for audit records.
@@ -234,6 +244,8 @@ fn person(app: &App, cause: &Context, proven: &Proven) -> User {
         created_at: cause.now,
         updated_at: cause.now,
         version: 1,
+        preferences: Preferences::default(),
+        deleting_at: None,
     }
 }
 

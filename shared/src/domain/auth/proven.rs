@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::config::ProviderKind;
 use crate::domain::name::Name;
 use crate::domain::users::fields::{AvatarUrl, Locale, Timezone};
+use crate::domain::users::{DEFAULT_LOCALE, DEFAULT_TIMEZONE};
 
 /// How somebody proved who they are, as audit records tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,11 +67,11 @@ impl About {
 
     pub(super) fn locale(&self) -> String {
         let locale = self.locale.as_deref().and_then(Locale::parse);
-        locale.map_or_else(|| "en".into(), String::from)
+        locale.map_or_else(|| DEFAULT_LOCALE.into(), String::from)
     }
 
     pub(super) fn timezone(&self) -> String {
         let timezone = self.zoneinfo.as_deref().and_then(Timezone::parse);
-        timezone.map_or_else(|| "UTC".into(), String::from)
+        timezone.map_or_else(|| DEFAULT_TIMEZONE.into(), String::from)
     }
 }

@@ -16,6 +16,7 @@ use crate::clock::Stopwatch;
 use crate::context::Context;
 use crate::domain::agents::{Agent, presets};
 use crate::domain::ledger::{HoldRequest, Memo, Refused, Reservation, Reserve, reserve};
+use crate::domain::manner;
 use crate::domain::plans::Pool;
 use crate::domain::users::Account;
 use crate::domain::workspaces::Workspace;
@@ -195,17 +196,16 @@ async fn prepare(app: &App, ask: Ask, found: Found, claim: Claim) -> Result<Plan
             detail,
         });
     }
-    let model = model(&ask.request, agent, &found.providers)?;
+    let model = model(&ask.request, agent, &found)?;
     let max_tokens = max_tokens(&ask.request, model)?;
     let preset = presets::by_id(&agent.preset_id)
         .ok_or_else(|| Error::internal(format!("agent {} has no preset", agent.id)))?;
-    let prompt = Prompt::fit(
-        model,
+    let system = manner::prompt(
         preset.prompt,
-        &found.tail,
-        &ask.request.message,
-        max_tokens,
-    )?;
+        found.workspace.default_tone,
+        found.workspace.default_locale.as_deref(),
+    );
+    let prompt = Prompt::fit(model, &system, &found.tail, &ask.request.message, max_tokens)?;
     let (reservation, max_tokens) =
         set_aside(app, &ask, &found.workspace, model, prompt.tokens, max_tokens).await?;
     let conversation = found.items.conversation.unwrap_or_else(|| fresh(&ask));
@@ -215,7 +215,7 @@ async fn prepare(app: &App, ask: Ask, found: Found, claim: Claim) -> Result<Plan
         claim,
         model,
         prompt_tokens: prompt.tokens,
-        prompt_version: prompt::version(preset),
+        prompt_version: prompt::version(preset, &system),
         upstream: ModelCall {
             provider: model.provider,
             model: model.id.to_owned(),
@@ -256,19 +256,22 @@ fn fresh(ask: &Ask) -> Conversation {
     }
 }
 
-fn model(request: &AskRequest, agent: &Agent, providers: &Providers) -> Result<&'static Model> {
+/// The model of the request, else of the agent, else of the workspace, else the catalogue's default.
+fn model(request: &AskRequest, agent: &Agent, found: &Found) -> Result<&'static Model> {
+    let providers = &found.providers;
+    let named = agent.model.as_ref().or(found.workspace.default_model.as_ref());
     let unavailable = |detail: &str| Error::Conflict {
         code: "model_unavailable",
         detail: detail.into(),
     };
     let usable = |id: &str| catalogue::find(id).filter(|m| providers.has(m.provider));
-    match (&request.model, &agent.model) {
+    match (&request.model, named) {
         (Some(id), _) => {
             usable(id).ok_or_else(|| Error::field("model", "is not a model that is offered here"))
         }
-        (None, Some(id)) => {
-            usable(id).ok_or_else(|| unavailable("the agent's model is not offered here any more"))
-        }
+        (None, Some(id)) => usable(id).ok_or_else(|| {
+            unavailable("the model of the agent, or of its workspace, is not offered here any more")
+        }),
         (None, None) => {
             catalogue::default_for(providers).ok_or_else(|| unavailable("no AI provider is configured"))
         }

@@ -13,9 +13,9 @@ pub fn estimate(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(3)).unwrap_or(u64::MAX)
 }
 
-/// Which role prompt a call used: the preset, and the beginning of the SHA-256 of its text.
-pub fn version(preset: &Preset) -> String {
-    let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(preset.prompt.as_bytes()));
+/// Which system prompt a call used: the preset, and the beginning of the SHA-256 of the text that came of it.
+pub fn version(preset: &Preset, system: &str) -> String {
+    let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(system.as_bytes()));
     format!("{}@{}", preset.id, hash.get(..12).unwrap_or(&hash))
 }
 

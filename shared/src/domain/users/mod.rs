@@ -1,18 +1,29 @@
 //! People and their accounts.
 
+mod change;
+pub mod deletion;
+pub mod export;
 pub mod fields;
 pub mod identity;
+pub mod preferences;
 pub mod profile;
 pub mod subscription;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::preferences::Preferences;
 use super::plans::Plan;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::store::keys::{self, Key};
 use crate::store::{Cond, Db, Entity};
+
+/// The language of somebody whose provider told none.
+pub const DEFAULT_LOCALE: &str = "en";
+
+/// The time zone of somebody whose provider told none.
+pub const DEFAULT_TIMEZONE: &str = "UTC";
 
 /// A person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,8 +54,21 @@ pub struct User {
     pub created_at: Timestamp,
     /// The last change of the profile.
     pub updated_at: Timestamp,
-    /// Grows by one with every change.
+    /// Grows by one with every change of the profile.
     pub version: u64,
+    /// What they chose of what can be chosen.
+    #[serde(default, skip_serializing_if = "Preferences::is_untouched")]
+    pub preferences: Preferences,
+    /// When they deleted their account. The item stays as a tombstone until what is theirs has been removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleting_at: Option<Timestamp>,
+}
+
+impl User {
+    /// Whether the account is not being deleted.
+    pub fn is_staying(&self) -> bool {
+        self.deleting_at.is_none()
+    }
 }
 
 impl Entity for User {
@@ -62,6 +86,8 @@ pub enum SubscriptionStatus {
     Trialing,
     /// Paid.
     Active,
+    /// Over for good: its owner deleted the account.
+    Closed,
 }
 
 /// What a person pays for: the plan, and the counters that enforce its limits.
@@ -90,6 +116,7 @@ impl Account {
         match self.status {
             SubscriptionStatus::Trialing => now < self.trial_ends_at,
             SubscriptionStatus::Active => true,
+            SubscriptionStatus::Closed => false,
         }
     }
 

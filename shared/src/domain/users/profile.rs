@@ -2,22 +2,20 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::User;
+use super::change::{self, Written};
 use super::fields::{AvatarUrl, Locale, Timezone};
 use crate::app::App;
 use crate::context::Context;
+use crate::domain::current::{is_among, on_expected};
 use crate::domain::name::Name;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::reply::Reply;
-use crate::store::record::{Action, Scope};
+use crate::store::keys;
+use crate::store::record::Action;
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Update, keys};
-
-/// How often a change is tried again when another one came between its read and its write.
-const TRIES: usize = 4;
 
 /// A person as they see themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -104,9 +102,10 @@ impl ProfilePatch {
 /// The person with this id.
 ///
 /// # Errors
-/// `NotFound`.
+/// `NotFound`, also for somebody who deletes their account.
 pub async fn read(app: &App, user: UserId) -> Result<User> {
-    app.db().get(&keys::user(user)).await?.ok_or(Error::NotFound)
+    let found: Option<User> = app.db().get(&keys::user(user)).await?;
+    found.filter(User::is_staying).ok_or(Error::NotFound)
 }
 
 /// Changes a profile. `expected` are the versions that the caller knows (If-Match); without them the change goes on
@@ -121,75 +120,19 @@ pub async fn update(
     once: Option<&OnceKey>,
     patch: &ProfilePatch,
 ) -> Result<Reply<UserView>> {
-    for _ in 0..TRIES {
-        let old = read(app, user).await?;
-        if expected.is_some_and(|versions| !versions.contains(&old.version)) {
-            return Err(Error::PreconditionFailed);
-        }
-        match write(app, cause, once, old, patch.clone()).await {
-            // Read again: with If-Match that tells, and without it the change still fits.
-            Err(Error::PreconditionFailed) => {}
-            other => return other,
-        }
-    }
-    Err(Error::Unavailable("the profile kept changing".into()))
-}
-
-async fn write(
-    app: &App,
-    cause: &Context,
-    once: Option<&OnceKey>,
-    old: User,
-    patch: ProfilePatch,
-) -> Result<Reply<UserView>> {
-    let mut new = old.clone();
-    patch.apply(&mut new);
-    let changed = changed(&old, &new);
-    if changed.is_empty() {
-        let reply = Reply::ok(&new.into())?;
-        // Nothing to write but that the key was used.
-        return if once.is_some() {
-            app.tx(cause).once(once).commit(reply).await
-        } else {
-            Ok(reply)
+    let first = read(app, user).await?;
+    let known = |user: &User| is_among(user.version, expected);
+    on_expected(app.db(), first, known, async |old: User| {
+        let mut new = old.clone();
+        patch.clone().apply(&mut new);
+        let written = Written {
+            action: Action::UserUpdated,
+            once,
         };
-    }
-    new.version += 1;
-    new.updated_at = cause.now;
-    // Field by field, as a sign-in may write lastLoginAt meanwhile.
-    let update = Update::of(keys::user(new.id))
-        .set("name", &new.name)?
-        .set("locale", &new.locale)?
-        .set("timezone", &new.timezone)?
-        .set("updatedAt", new.updated_at)?
-        .set("version", new.version)?
-        .when(Cond::eq("version", old.version)?);
-    let update = match &new.avatar_url {
-        Some(url) => update.set("avatarUrl", url)?,
-        None => update.remove("avatarUrl"),
-    };
-    app.tx(cause)
-        .once(once)
-        .update(update, || Error::PreconditionFailed)
-        .audit(
-            Action::UserUpdated,
-            Scope::Account(new.id),
-            new.id,
-            json!({ "changed": changed }),
-        )?
-        .commit(Reply::ok(&new.into())?)
+        change::commit(app, cause, written, (&old, new), |user| {
+            UserView::from(user.clone())
+        })
         .await
-}
-
-/// Names, not values: the log outlives the profile.
-fn changed(old: &User, new: &User) -> Vec<&'static str> {
-    [
-        ("name", old.name != new.name),
-        ("avatarUrl", old.avatar_url != new.avatar_url),
-        ("locale", old.locale != new.locale),
-        ("timezone", old.timezone != new.timezone),
-    ]
-    .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
-    .collect()
+    })
+    .await
 }

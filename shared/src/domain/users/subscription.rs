@@ -82,6 +82,7 @@ impl SubscriptionView {
                 _ if !account.is_live(now) => SubscriptionState::Expired,
                 SubscriptionStatus::Trialing => SubscriptionState::Trialing,
                 SubscriptionStatus::Active => SubscriptionState::Active,
+                SubscriptionStatus::Closed => SubscriptionState::Expired,
             },
             trial_ends_at: account.trial_ends_at,
             limits: account.plan.limits().into(),

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::settings::AUDIT_RETENTION_DAYS;
 use super::view::WorkspaceView;
 use super::{Member, Membership, Workspace, WorkspaceType};
 use crate::app::App;
@@ -50,6 +51,10 @@ pub async fn create(
         created_at: context.now,
         updated_at: context.now,
         version: 1,
+        audit_retention_days: AUDIT_RETENTION_DAYS,
+        default_model: None,
+        default_tone: None,
+        default_locale: None,
         deleted_at: None,
     };
     let role = Role::Owner;

@@ -3,12 +3,14 @@
 pub mod create;
 pub mod delete;
 pub mod read;
+pub mod settings;
 pub mod update;
 pub mod view;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::manner::Tone;
 use super::permissions::Role;
 use super::plans::{Plan, Pool};
 use crate::ids::{UserId, WorkspaceId};
@@ -54,6 +56,18 @@ pub struct Workspace {
     pub updated_at: Timestamp,
     /// Grows by one with every change.
     pub version: u64,
+    /// Days that its audit records are kept: what is written gets its time to live from it.
+    #[serde(default = "settings::audit_retention_days")]
+    pub audit_retention_days: u16,
+    /// The model of agents that name none; the catalogue's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_model: Option<String>,
+    /// How its agents speak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_tone: Option<Tone>,
+    /// The language that its agents answer in, BCP 47.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_locale: Option<String>,
     /// When it was deleted. The item stays as a tombstone until everything in it is gone; nobody sees it any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,

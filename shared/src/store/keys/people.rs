@@ -1,9 +1,11 @@
 //! People: profiles, accounts, sessions, API keys, identities.
 
-use super::{Key, List, digest};
-use crate::ids::{ApiKeyId, IdentityId, SessionId, UserId, WorkspaceId};
+use jiff::Timestamp;
 
-fn user_pk(user: UserId) -> String {
+use super::{Index, Key, List, digest, sortable};
+use crate::ids::{ApiKeyId, ExportId, IdentityId, SessionId, UserId, WorkspaceId};
+
+pub(super) fn user_pk(user: UserId) -> String {
     format!("USER#{user}")
 }
 
@@ -87,6 +89,46 @@ pub fn linked_identities(user: UserId) -> List {
 /// A mailed link that was not used, by its token. The address is in the token, and in the table nowhere.
 pub fn magic_link(token: &str) -> Key {
     Key::raw(format!("LINK#{}", digest(token)), "LINK")
+}
+
+/// Everything that is stored with a person. Whatever is personal lies here, so that an export finds it and a deletion
+/// removes it, also what is made later than these lines.
+pub fn person(user: UserId) -> List {
+    List {
+        pk: user_pk(user),
+        prefix: "",
+    }
+}
+
+/// An export of what is kept about a person.
+pub fn export(user: UserId, export: ExportId) -> Key {
+    Key::raw(user_pk(user), format!("EXP#{export}"))
+}
+
+/// The deletion of a person's account; not with the person, as it outlives them.
+pub fn deletion(user: UserId) -> Key {
+    Key::raw(format!("DELETION#{user}"), "DELETION")
+}
+
+/// The place of a deletion in the first index, by when it is to be carried on.
+pub fn deletion_due(user: UserId, at: Timestamp) -> Index {
+    Index {
+        pk: DELETIONS.into(),
+        sk: format!("{}#{user}", sortable(at)),
+    }
+}
+
+/// All deletions that are not completed, in the first index; few at a time.
+pub const DELETIONS: &str = "DELETIONS";
+
+/// The upper end of the deletions that are due at `at`.
+pub fn deletions_until(at: Timestamp) -> String {
+    sortable(at)
+}
+
+/// Whose deletion is stored at this key.
+pub fn person_of_deletion(key: &Key) -> Option<UserId> {
+    key.pk().strip_prefix("DELETION#")?.parse().ok()
 }
 
 /// A sign-in that was started and not finished, by the state parameter.

@@ -1,11 +1,13 @@
 //! What every write leaves: idempotency, outbox, rate counters.
 
+use super::people::user_pk;
 use super::{Key, List, shard};
 use crate::ids::{EventId, UserId};
 
-/// The idempotency record of a caller's key, of which this is the hash.
+/// The idempotency record of a caller's key, of which this is the hash; with the person, as the answers that it keeps may
+/// be personal.
 pub fn once(user: UserId, hash: &str) -> Key {
-    Key::raw(format!("ONCE#{user}#{hash}"), "ONCE")
+    Key::raw(user_pk(user), format!("ONCE#{hash}"))
 }
 
 /// A domain event that waits for its publisher.

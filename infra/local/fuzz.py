@@ -16,7 +16,7 @@ import commands
 import services
 import tools
 from console import Failure, run_main, say, step
-from project import BIN, LOCAL, LOGS, ROOT, tool_environment
+from project import BIN, HERE, LOCAL, LOGS, ROOT, tool_environment
 
 SEED = 20_260_101
 DOCUMENT = ROOT / "clients" / "openapi.json"
@@ -72,7 +72,8 @@ def fuzz(known: Dict[str, str], examples: str) -> int:
     LOCAL.mkdir(exist_ok=True)
     document = LOCAL / "fuzz.json"
     document.write_text(json.dumps(aimed(json.loads(DOCUMENT.read_text(encoding="utf-8")), known)), encoding="utf-8")
-    command = [str(BIN / "schemathesis"), "run", str(document), "--url", known["url"]]
+    command = [str(BIN / "schemathesis"), "--config-file", str(HERE / "schemathesis.toml")]
+    command += ["run", str(document), "--url", known["url"]]
     command += ["--seed", str(SEED), "--max-examples", examples, "--checks", ",".join(CHECKS), "--mode", "all"]
     command += ["--phases", "examples,coverage,fuzzing", "--request-timeout", "60", "--suppress-health-check", "all"]
     command += ["--warnings", "off", "--continue-on-failure", "--header", "Authorization: Bearer ann"]

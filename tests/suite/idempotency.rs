@@ -160,7 +160,7 @@ async fn a_refused_request_leaves_its_key_free() {
 async fn a_key_that_is_no_key_is_refused() {
     let t = over(Some(engine::dynoxide().await)).await;
     let ann = t.sign_up("ann@example.com", Plan::Personal).await;
-    for bad in ["", &"x".repeat(256)] {
+    for bad in ["", "a\tb", &"x".repeat(256)] {
         ann.once(bad)
             .post("/api/workspaces", new("No"))
             .await

@@ -71,7 +71,8 @@ async fn key(parts: &Parts, app: &App) -> Result<Option<OnceKey>> {
     let key = value
         .to_str()
         .ok()
-        .filter(|k| (1..=255).contains(&k.len()) && values.next().is_none());
+        .filter(|k| (1..=255).contains(&k.len()) && k.bytes().all(|b| (b' '..=b'~').contains(&b)))
+        .filter(|_| values.next().is_none());
     let key = key.ok_or_else(|| {
         Error::field(
             "header.Idempotency-Key",

@@ -54,10 +54,11 @@ impl Once {
             Err(error) => error,
         };
         match &self.0 {
-            Some(key) if error.status() < 500 => Ok(key
-                .first_answer(app.db(), app.clock().now())
-                .await?
-                .ok_or(error)?),
+            Some(key) if error.status() < 500 => {
+                // Boxed, as it is rarely needed and would make every handler's future larger.
+                let first = Box::pin(key.first_answer(app.db(), app.clock().now())).await?;
+                Ok(first.ok_or(error)?)
+            }
             _ => Err(error),
         }
     }

@@ -191,7 +191,7 @@ impl<'a> Tx<'a> {
             self.staged.insert(0, replay);
             return match self.send().await? {
                 None => Ok(reply),
-                Some(0) => match once.first_answer(self.db, self.cause.now).await? {
+                Some(0) => match Box::pin(once.first_answer(self.db, self.cause.now)).await? {
                     Some(first) => Ok(first),
                     None => Err(Error::Unavailable(
                         "the idempotency record changed while it was read".into(),

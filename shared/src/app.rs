@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::context::Context;
+use crate::domain::audit::refusal::Seen;
 use crate::domain::auth::api_keys::Uses;
 use crate::domain::auth::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -31,6 +32,7 @@ struct Parts {
     tokens: Tokens,
     limits: Limits,
     key_uses: Uses,
+    refusals: Seen,
     queue: Option<Arc<dyn Queue>>,
     mail: Option<Arc<dyn Mailer>>,
     web: Option<reqwest::Client>,
@@ -100,6 +102,7 @@ impl Builder {
             tokens,
             limits: Limits::default(),
             key_uses: Uses::default(),
+            refusals: Seen::default(),
             queue: self.queue,
             mail: self.mail,
             oidc: self.web.clone().map(Oidc::new),
@@ -208,6 +211,11 @@ impl App {
     /// When API keys were used last.
     pub fn key_uses(&self) -> &Uses {
         &self.0.key_uses
+    }
+
+    /// Refusals that are on record.
+    pub fn refusals(&self) -> &Seen {
+        &self.0.refusals
     }
 
     /// A transaction caused by `cause`.

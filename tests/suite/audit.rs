@@ -306,6 +306,24 @@ async fn a_wrong_query_is_named() {
 }
 
 #[tokio::test]
+async fn whoever_asks_too_often_is_recorded_once_a_window() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    let mut refused = 0;
+    for _ in 0..115 {
+        refused += usize::from(ann.get("/api/user").await.status == 429);
+    }
+    assert!(refused >= 10, "{refused}");
+    let operator = t.sign_up(OPERATOR, Plan::Personal).await;
+    let path = format!("/api/audit-logs?scope={}", ann.user.unwrap());
+    let seen = items(&operator, &path).await;
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0]["action"], "api.rate_limited");
+    assert_eq!(seen[0]["detail"], json!({"limit": 100, "windowSeconds": 60}));
+    assert_eq!(seen[0]["network"], "203.0.113.0/24");
+}
+
+#[tokio::test]
 async fn records_that_have_lived_to_their_end_are_not_shown() {
     let t = TestApp::new().await;
     let ann = t.sign_up("ann@example.com", Plan::Business).await;

@@ -41,6 +41,15 @@ pub struct Claimed {
 #[derive(Clone, Default)]
 pub(super) struct Checked(Arc<OnceCell<Claimed>>);
 
+impl Checked {
+    /// The context of a person whose token was found good. An API key is a claim until its item was read, and nobody's log
+    /// may be written on the strength of a claim.
+    pub(super) fn signed_in(&self) -> Option<&Context> {
+        let claimed = self.0.get()?;
+        claimed.key.is_none().then_some(&claimed.context)
+    }
+}
+
 /// Checks the access token, or reads the API key; no table is asked.
 ///
 /// # Errors

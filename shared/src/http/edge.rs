@@ -26,6 +26,7 @@ use super::problem::{self, Raised};
 use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::context::{Actor, Context};
+use crate::domain::audit::refusal::rate_limited;
 use crate::error::{Error, Result};
 use crate::random;
 use crate::store::cost;
@@ -116,7 +117,8 @@ async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Respons
         .get::<MatchedPath>()
         .map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
     parts.extensions.insert(Arc::new(context.clone()));
-    parts.extensions.insert(Checked::default());
+    let checked = Checked::default();
+    parts.extensions.insert(checked.clone());
     let standings = Standings::default();
     parts.extensions.insert(standings.clone());
 
@@ -136,6 +138,11 @@ async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Respons
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
     if let Some(Raised(error)) = response.extensions_mut().remove::<Raised>() {
         log_cause(&error, &context.request_id);
+        if let Error::RateLimited { limit, window_s, .. } = &*error
+            && let Some(cause) = checked.signed_in()
+        {
+            Box::pin(rate_limited(&edge.app, cause, (*limit, *window_s))).await;
+        }
         let mut rendered = problem::render(&error, &context.request_id);
         // Headers that were already decided (rate limits, cookies) stay, each with all of its values.
         for name in response.headers().keys() {

@@ -20,6 +20,7 @@ pub mod export;
 pub mod filter;
 pub mod person;
 pub mod read;
+pub mod refusal;
 pub mod seal;
 pub mod sweep;
 pub mod view;

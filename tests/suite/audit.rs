@@ -324,6 +324,24 @@ async fn whoever_asks_too_often_is_recorded_once_a_window() {
 }
 
 #[tokio::test]
+async fn a_workspaces_records_are_kept_as_long_as_its_settings_say() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    let home = workspace(&ann, "Home").await;
+    let settings = format!("/api/workspaces/{home}/settings");
+    ann.patch(&settings, json!({"auditRetentionDays": 400}))
+        .await
+        .json(200);
+    ann.patch(&format!("/api/workspaces/{home}"), json!({"name": "Office"}))
+        .await
+        .json(200);
+    let records: Vec<AuditRecord> = t.app.db().part(&keys::audits(&home), "0", "~").await.unwrap();
+    let kept = |r: &AuditRecord| r.expires_at.duration_since(r.at).as_hours() / 24;
+    assert_eq!(records.first().map(kept), Some(90));
+    assert_eq!(records.last().map(kept), Some(400));
+}
+
+#[tokio::test]
 async fn records_that_have_lived_to_their_end_are_not_shown() {
     let t = TestApp::new().await;
     let ann = t.sign_up("ann@example.com", Plan::Business).await;

@@ -60,7 +60,7 @@ pub async fn admit<P: Grant>(
     );
     counted?;
     let mut read = read?;
-    let caller = claimed.proven(&mut read, must_live)?;
+    let mut caller = claimed.proven(&mut read, must_live)?;
     caller.enters(workspace)?;
     let member = read.read::<MemberRow>(&member)?.ok_or(Error::NotFound)?;
     let workspace = read
@@ -72,6 +72,7 @@ pub async fn admit<P: Grant>(
             "your role in this workspace does not allow this",
         ));
     }
+    caller.context.audit_days = Some(workspace.audit_retention_days);
     Ok((
         Member {
             caller,

@@ -108,6 +108,11 @@ async fn an_archive_is_whole_and_tells_who_the_person_is_and_what_they_did() {
         2,
         "{did:?}"
     );
+    let told = lines["auditRecord"].last().unwrap();
+    assert_eq!(
+        told["ip"], "198.51.100.77",
+        "what is sealed for the person is open to them"
+    );
     // Nothing by which somebody could sign in, and no answer kept for a repeated request.
     for secret in ["Hash", "salt", "secret", "PK", "GSI1PK"] {
         assert!(!answer.body.contains(&format!("{secret}\":")), "{secret}");
@@ -173,7 +178,7 @@ fn explained(item: &str) -> bool {
         // The workspace's log: its owner's.
         || (kind("audit") && item.contains("S(\"AUDIT#ws_"))
         // Sealing: no content of its own.
-        || ["personKey", "seal", "chain", "auditHead"].iter().any(|k| kind(k))
+        || ["personKey", "auditChain", "auditSeal", "auditMark"].iter().any(|k| kind(k))
 }
 
 #[tokio::test]

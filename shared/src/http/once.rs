@@ -48,18 +48,26 @@ impl Once {
     /// Runs a handler's work. Its transaction finds a repeated key by itself; when the work fails before it commits
     /// (the agent that a repeated DELETE is about is gone, the limit that the first request reached is reached), the
     /// first answer is looked up, and only then.
-    pub async fn run<T>(&self, app: &App, work: impl Future<Output = Result<Reply<T>>>) -> Result<Reply<T>> {
-        let error = match work.await {
-            Ok(reply) => return Ok(reply),
-            Err(error) => error,
-        };
-        match &self.0 {
-            Some(key) if error.status() < 500 => {
-                // Boxed, as it is rarely needed and would make every handler's future larger.
-                let first = Box::pin(key.first_answer(app.db(), app.clock().now())).await?;
-                Ok(first.ok_or(error)?)
+    pub fn run<'a, T: 'a>(
+        &'a self,
+        app: &'a App,
+        work: impl Future<Output = Result<Reply<T>>> + Send + 'a,
+    ) -> impl Future<Output = Result<Reply<T>>> + Send + 'a {
+        // Boxed before it becomes a part of this future, which would otherwise hold it twice.
+        let work = Box::pin(work);
+        async move {
+            let error = match work.await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            match &self.0 {
+                Some(key) if error.status() < 500 => {
+                    // Boxed, as it is rarely needed and would make every handler's future larger.
+                    let first = Box::pin(key.first_answer(app.db(), app.clock().now())).await?;
+                    Ok(first.ok_or(error)?)
+                }
+                _ => Err(error),
             }
-            _ => Err(error),
         }
     }
 }

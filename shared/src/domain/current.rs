@@ -40,7 +40,8 @@ where
         if !expected(&current) {
             return Err(Error::PreconditionFailed);
         }
-        match attempt(current).await {
+        // Boxed: attempts hold whole transactions, and handlers' futures would carry them on the stack.
+        match Box::pin(attempt(current)).await {
             Err(Error::PreconditionFailed) => {}
             done => return done,
         }

@@ -20,9 +20,12 @@ Lists come in pages: `items`, and a `nextCursor` to send as `cursor` as long as 
 `code`. What a caller may not see does not exist for them: 404.";
 
 /// Functions in the order of the reference, and what they are about.
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("auth", "Signing in, and staying so."),
-    ("users", "The caller's own profile and subscription."),
+    (
+        "users",
+        "The caller's own profile, preferences and security: second factor, sessions, API keys, ways to sign in.",
+    ),
     (
         "workspaces",
         "Workspaces and who is in them. Their number is limited by the owner's plan.",
@@ -37,6 +40,10 @@ const TAGS: [(&str, &str); 8] = [
     ),
     ("ledger", "What an account has, holds and has spent."),
     ("usage", "What AI calls used, call by call and over time."),
+    (
+        "audit",
+        "What was done, by whom and from where: append-only, sealed into chains, exported with their proof.",
+    ),
     ("meta", "Health, and the documents that describe the API."),
 ];
 

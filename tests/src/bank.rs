@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use camarad::app::{App, Builder};
 use camarad::clock::ManualClock;
 use camarad::config::Config;
@@ -17,7 +16,7 @@ use camarad::domain::ledger::{
 use camarad::error::Result;
 use camarad::ids::{AgentId, CallId, OperationId, UserId, WorkspaceId};
 use camarad::money::{Amount, Cbt, Positive};
-use camarad::store::{Db, PageRequest};
+use camarad::store::PageRequest;
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -53,21 +52,15 @@ impl Bank {
 
     /// A fresh one whose faults, once there are any, come from this seed.
     pub async fn seeded(seed: u64) -> Self {
-        let endpoint = engine::dynoxide_endpoint().await;
         let faults = Faults::new(seed);
-        let retries = RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(1));
-        let faulty = engine::config(&endpoint, "000000000001")
-            .http_client(faults.http_client())
-            .retry_config(retries);
+        let (db, dynamodb) = engine::faulty_and_raw(&faults).await;
         let clock = Arc::new(ManualClock::at_unix(1_790_000_000));
         let config = Config {
             stage: "test".into(),
             table: TABLE.into(),
             ..Config::default()
         };
-        let db = Db::new(Client::from_conf(faulty.build()), TABLE);
         let app = Builder::new(config, db, clock.clone()).build();
-        let dynamodb = Client::from_conf(engine::config(&endpoint, "000000000001").build());
         Self {
             app,
             clock,
@@ -184,17 +177,8 @@ impl Bank {
 
     /// Every item of one kind.
     pub async fn all<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Vec<T> {
-        let mut pages = self
-            .dynamodb
-            .scan()
-            .table_name(TABLE)
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
         let mut found = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.expect("the table answers");
+        for item in engine::items(&self.dynamodb).await {
             if item["kind"].as_s().is_ok_and(|k| k == kind) {
                 found.push(serde_dynamo::from_item(item).expect("the item is of its kind"));
             }

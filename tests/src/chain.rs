@@ -12,6 +12,7 @@ use camarad::store::record::AuditRecord;
 use serde_json::json;
 
 use crate::app::TestApp;
+use crate::engine;
 
 /// Messages of a queue with these bodies.
 pub fn messages(orders: &[Order]) -> Vec<Message> {
@@ -24,17 +25,8 @@ pub fn messages(orders: &[Order]) -> Vec<Message> {
 
 /// Every audit record, as the table's stream told of it.
 pub async fn told(t: &TestApp) -> Vec<Change> {
-    let mut pages = t
-        .dynamodb
-        .scan()
-        .table_name("camarad")
-        .consistent_read(true)
-        .into_paginator()
-        .items()
-        .send();
     let mut changes = Vec::new();
-    while let Some(item) = pages.next().await {
-        let item = item.expect("the table answers");
+    for item in engine::items(&t.dynamodb).await {
         if item.get("kind") == Some(&AttributeValue::S("audit".into())) {
             let (pk, sk) = (
                 item["PK"].as_s().expect("a key"),

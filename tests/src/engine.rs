@@ -1,11 +1,13 @@
 //! The two DynamoDB engines that tests run on: MiniStack, as the whole local stack, and dynoxide in this process,
 //! which is independent of it and much faster. Both get the table of template.yaml.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
 use camarad::store::Db;
 
 use crate::app::{stack, template};
@@ -13,6 +15,16 @@ use crate::faults::Faults;
 
 /// The table's name in every engine.
 pub const TABLE: &str = "camarad";
+
+/// Every item of the table, in no order.
+///
+/// # Panics
+/// When the engine does not answer.
+pub async fn items(client: &Client) -> Vec<HashMap<String, AttributeValue>> {
+    let scan = client.scan().table_name(TABLE).consistent_read(true);
+    let items: Result<_, _> = scan.into_paginator().items().send().collect().await;
+    items.expect("the table answers")
+}
 
 /// A client's configuration for an engine on this machine; each `account` is a world of its own in MiniStack.
 pub fn config(endpoint: &str, account: &str) -> aws_sdk_dynamodb::config::Builder {

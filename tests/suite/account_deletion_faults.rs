@@ -18,19 +18,9 @@ use crate::account_deletion::{assert_nothing_personal, delete, live, signed_up};
 
 type Item = HashMap<String, AttributeValue>;
 
-async fn scan(engine: &DynamoDb) -> Vec<Item> {
-    let pages = engine.scan().table_name(engine::TABLE).into_paginator().items();
-    let mut pages = pages.send();
-    let mut items = Vec::new();
-    while let Some(item) = pages.next().await {
-        items.push(item.unwrap());
-    }
-    items
-}
-
 /// Makes the table what it was.
 async fn restore(engine: &DynamoDb, items: &[Item]) {
-    for item in scan(engine).await {
+    for item in engine::items(engine).await {
         let key = ["PK", "SK"].map(|n| (n.to_owned(), item[n].clone()));
         let delete = engine.delete_item().table_name(engine::TABLE);
         delete.set_key(Some(key.into())).send().await.unwrap();
@@ -61,7 +51,7 @@ async fn a_job_that_dies_at_any_request_is_finished_by_the_next() {
     let life = live(&t, signed_up(&t).await).await;
     let user = life.ann.user.unwrap();
     delete(&life.ann).await.json(202);
-    let begun = scan(&raw).await;
+    let begun = engine::items(&raw).await;
 
     // Every fourth request, shifted between the two ways of dying; EVERY_REQUEST=1 takes each.
     let every = std::env::var_os("EVERY_REQUEST").is_some();
@@ -78,7 +68,11 @@ async fn a_job_that_dies_at_any_request_is_finished_by_the_next() {
             let survived = faults.live();
             whole_job(&t, user).await;
             outbox::sweep(&t.app).await.unwrap();
-            let left: Vec<_> = scan(&raw).await.iter().map(|i| format!("{i:?}")).collect();
+            let left: Vec<_> = engine::items(&raw)
+                .await
+                .iter()
+                .map(|i| format!("{i:?}"))
+                .collect();
             let rows: Vec<_> = left.iter().filter(|i| !i.contains("RATE#")).cloned().collect();
             assert_nothing_personal(&rows);
             let deletion = t

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use camarad::app::{App, Builder};
 use camarad::clock::ManualClock;
 use camarad::config::Config;
@@ -16,7 +14,7 @@ use camarad::error::Result;
 use camarad::ids::{UserId, WorkspaceId};
 use camarad::ports::secrets::Secrets;
 use camarad::store::record::{Action, AuditRecord, Scope};
-use camarad::store::{Db, Update, keys};
+use camarad::store::{Update, keys};
 use camarad_tests::app::TestApp;
 use camarad_tests::chain::{audited, messages, seal_all, told, work_off};
 use camarad_tests::dice::Dice;
@@ -55,12 +53,8 @@ struct Bench {
 
 impl Bench {
     async fn seeded(seed: u64) -> Self {
-        let endpoint = engine::dynoxide_endpoint().await;
         let faults = Faults::new(seed);
-        let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
-        let faulty = engine::config(&endpoint, "000000000001")
-            .http_client(faults.http_client())
-            .retry_config(retries);
+        let db = engine::faulty(&faults).await;
         let clock = Arc::new(ManualClock::at_unix(1_790_000_000));
         let config = Config {
             stage: "test".into(),
@@ -68,7 +62,6 @@ impl Bench {
             audit_key_secret: Some("audit-key".into()),
             ..Config::default()
         };
-        let db = Db::new(Client::from_conf(faulty.build()), TABLE);
         let app = Builder::new(config, db, clock.clone())
             .secrets(Arc::new(Seed))
             .build();

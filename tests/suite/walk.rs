@@ -55,8 +55,14 @@ struct Home {
     owner: Client,
 }
 
-async fn home(t: &TestApp) -> Home {
-    let owner = t.sign_up("owner@example.com", Plan::Agency).await;
+/// A workspace with an agent; `name` tells its owner from those of others.
+async fn home(t: &TestApp, name: &str) -> Home {
+    let owner = t
+        .sign_up(
+            &format!("{}@example.com", camarad::store::keys::digest(name)),
+            Plan::Agency,
+        )
+        .await;
     let workspace = owner
         .post("/api/workspaces", json!({"name": "Home", "type": "agency"}))
         .await
@@ -80,7 +86,7 @@ async fn home(t: &TestApp) -> Home {
 #[tokio::test]
 async fn without_a_token_every_route_but_the_public_ones_answers_401_and_nothing_changes() {
     let t = TestApp::new().await;
-    let h = home(&t).await;
+    let h = home(&t, "home").await;
     let before = t.snapshot().await;
     for route in routes::live() {
         let path = fill(&t, &route, &h.workspace, &h.agent);
@@ -139,7 +145,7 @@ async fn the_public_routes_are_these_and_no_more() {
 #[tokio::test]
 async fn a_foreign_workspace_and_a_missing_one_look_alike_and_nothing_changes() {
     let t = TestApp::new().await;
-    let h = home(&t).await;
+    let h = home(&t, "home").await;
     let stranger = t.sign_up("stranger@example.com", Plan::Agency).await;
     let missing = WorkspaceId::new(t.app.clock());
     let missing_agent = AgentId::new(missing, t.app.clock());
@@ -168,7 +174,7 @@ async fn each_role_may_what_the_list_says_and_no_more() {
             .iter()
             .find(|p| p.as_str() == route.permission)
             .unwrap();
-        let h = home_named(&t, &route.name()).await;
+        let h = home(&t, &route.name()).await;
         for role in Role::ALL {
             let client = match role {
                 Role::Owner => h.owner.clone(),
@@ -211,37 +217,10 @@ async fn each_role_may_what_the_list_says_and_no_more() {
     }
 }
 
-async fn home_named(t: &TestApp, name: &str) -> Home {
-    let owner = t
-        .sign_up(
-            &format!("{}@example.com", camarad::store::keys::digest(name)),
-            Plan::Agency,
-        )
-        .await;
-    let workspace = owner
-        .post("/api/workspaces", json!({"name": "Home", "type": "agency"}))
-        .await
-        .json(201);
-    let workspace = workspace["id"].as_str().unwrap().to_owned();
-    let agents = owner
-        .post(
-            &format!("/api/workspaces/{workspace}/agents"),
-            json!({"presetIds": ["ceo"]}),
-        )
-        .await
-        .json(201);
-    let agent = agents["items"][0]["id"].as_str().unwrap().to_owned();
-    Home {
-        workspace,
-        agent,
-        owner,
-    }
-}
-
 #[tokio::test]
 async fn no_workspace_role_reaches_an_operators_route() {
     let t = TestApp::new().await;
-    let h = home(&t).await;
+    let h = home(&t, "home").await;
     for route in routes::live().into_iter().filter(|r| r.audience == "operator") {
         for role in Role::ALL {
             let client = if role == Role::Owner {
@@ -262,7 +241,7 @@ async fn no_workspace_role_reaches_an_operators_route() {
 async fn an_api_key_reaches_what_its_scopes_name_and_nothing_else() {
     let t = TestApp::new().await;
     for route in routes::live().into_iter().filter(|r| r.audience != "public") {
-        let h = home_named(&t, &route.name()).await;
+        let h = home(&t, &route.name()).await;
         let path = fill(&t, &route, &h.workspace, &h.agent);
         let owner = h.owner.user.unwrap();
         let needed = KeyScope::parse(&route.scope);
@@ -299,7 +278,7 @@ async fn without_keys(t: &TestApp) -> Vec<String> {
 #[tokio::test]
 async fn an_api_key_that_was_made_up_learns_nothing_and_changes_nothing() {
     let t = TestApp::new().await;
-    let h = home(&t).await;
+    let h = home(&t, "home").await;
     let real = t.api_key(h.owner.user.unwrap(), KeyScope::ALL, None).await;
     let forged = with_another_secret(real.token.as_deref().unwrap());
     let before = t.snapshot().await;
@@ -333,7 +312,7 @@ fn with_another_secret(real: &str) -> String {
 #[tokio::test]
 async fn a_token_that_is_not_ours_opens_nothing() {
     let t = TestApp::new().await;
-    let h = home(&t).await;
+    let h = home(&t, "home").await;
     let good = h.owner.token.clone().unwrap();
     let (head, rest) = good.split_once('.').unwrap();
     let (claims, signature) = rest.split_once('.').unwrap();

@@ -71,7 +71,7 @@ pub(super) async fn ask(
     Body(req): Body<AskForLink>,
 ) -> Result<Reply<LinkAsked>> {
     let wish = Wish::of(app.config(), "", (req.plan, req.return_to.as_deref(), req.mode))?;
-    let asker = keys::digest(context.ip.as_deref().unwrap_or("unknown"));
+    let asker = limit::address(&context);
     let address = keys::digest(req.email.as_str());
     limit::hit(&parts, &app, MAILS_TO_ASKER, &asker).await?;
     limit::hit(&parts, &app, MAILS_TO_ADDRESS, &address).await?;

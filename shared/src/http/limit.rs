@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::context;
 use crate::app::App;
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::store::keys;
 use crate::store::limits::{AUTH, Limit, Standing};
@@ -89,6 +90,11 @@ pub async fn hit(parts: &Parts, app: &App, limit: Limit, who: &str) -> Result<()
     note(parts, limit, app.limits().hit(app.db(), limit, who, now).await)
 }
 
+/// What a client's address is counted as: SHA-256, as addresses are personal. Those without one count together.
+pub fn address(context: &Context) -> String {
+    keys::digest(context.ip.as_deref().unwrap_or("unknown"))
+}
+
 /// Somebody who posts to sign-in without being signed in, limited by address.
 #[derive(Debug, Clone, Copy)]
 pub struct Guest;
@@ -99,8 +105,7 @@ impl FromRequestParts<App> for Guest {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let context = context(parts)?;
         super::origin::not_from_elsewhere(&parts.headers, app.config())?;
-        let address = keys::digest(context.ip.as_deref().unwrap_or("unknown"));
-        hit(parts, app, AUTH, &address).await.map(|()| Self)
+        hit(parts, app, AUTH, &address(&context)).await.map(|()| Self)
     }
 }
 

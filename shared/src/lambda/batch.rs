@@ -1,6 +1,8 @@
 //! Functions fed by queues and streams: partial batch responses, so that one bad message does not hold up or repeat
 //! the good ones.
 
+use std::pin::Pin;
+
 use aws_lambda_events::dynamodb::{Event as StreamEvent, EventRecord};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_lambda_events::streams::{
@@ -44,7 +46,7 @@ where
 {
     let app = &app;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
-        let failed = handle(app.clone(), messages(event.payload)).await;
+        let failed = erased(handle(app.clone(), messages(event.payload))).await;
         let mut response = SqsEventResponse::default();
         failed
             .into_iter()
@@ -52,6 +54,11 @@ where
         Ok::<_, lambda_runtime::Error>(response)
     }))
     .await
+}
+
+/// Hides a handler's future from the runtime's: together they are nested too deep for the compiler to lay out.
+fn erased<'a, T>(work: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+    Box::pin(work)
 }
 
 fn sqs_failure(id: String) -> SqsBatchItemFailure {
@@ -88,7 +95,7 @@ where
     let app = &app;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
         let mut response = DynamoDbEventResponse::default();
-        handle(app.clone(), changes(event.payload))
+        erased(handle(app.clone(), changes(event.payload)))
             .await
             .into_iter()
             .for_each(|n| response.batch_item_failures.push(stream_failure(n)));

@@ -12,6 +12,9 @@ use aws_sdk_dynamodb::types::{
     ReturnValuesOnConditionCheckFailure,
 };
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 use super::cost;
 use super::entity::{Doc, Entity, item};
 use super::expr::{Cond, Update};
@@ -250,81 +253,76 @@ impl Db {
     /// Writes an item if `cond` holds for what is there; false if it does not.
     pub async fn put<E: Entity>(&self, entity: &E, cond: Option<&Cond>) -> Result<bool> {
         let rendered = Rendered::of_cond(cond);
-        let mut n = 0;
-        loop {
-            let _call = cost::begin();
-            let sent = self
-                .client
+        let item = item(entity)?;
+        let put = conditional(|| {
+            self.client
                 .put_item()
                 .table_name(&self.table)
-                .set_item(Some(item(entity)?))
+                .set_item(Some(item.clone()))
                 .set_condition_expression(rendered.condition.clone())
                 .set_expression_attribute_names(rendered.names())
                 .set_expression_attribute_values(rendered.values())
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
-                .await;
-            match sent {
-                Ok(out) => {
-                    count_write(out.consumed_capacity.as_slice());
-                    return Ok(true);
-                }
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-                {
-                    return Ok(false);
-                }
-                Err(error) if try_again(&error) && n < TRIES => back_off(n).await,
-                Err(error) => return Err(failed(error)),
-            }
-            n += 1;
-        }
+                .boxed()
+        });
+        let Some(out) = put.await? else {
+            return Ok(false);
+        };
+        count_write(out.consumed_capacity.as_slice());
+        Ok(true)
     }
 
     /// Removes an item if `cond` holds for it, and answers what was there; `None` if it does not hold.
     pub async fn take(&self, key: &Key, cond: &Cond) -> Result<Option<Doc>> {
         let rendered = Rendered::of_cond(Some(cond));
-        let mut n = 0;
-        loop {
-            let _call = cost::begin();
-            let sent = self
-                .client
+        let key = attributes(key)?;
+        let delete = conditional(|| {
+            self.client
                 .delete_item()
                 .table_name(&self.table)
-                .set_key(Some(attributes(key)?))
+                .set_key(Some(key.clone()))
                 .set_condition_expression(rendered.condition.clone())
                 .set_expression_attribute_names(rendered.names())
                 .set_expression_attribute_values(rendered.values())
                 .return_values(ReturnValue::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
-                .await;
-            match sent {
-                Ok(out) => {
-                    count_write(out.consumed_capacity.as_slice());
-                    return Ok(out.attributes.map(Doc));
-                }
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-                {
-                    return Ok(None);
-                }
-                Err(error) if try_again(&error) && n < TRIES => back_off(n).await,
-                Err(error) => return Err(failed(error)),
-            }
-            n += 1;
-        }
+                .boxed()
+        });
+        let Some(out) = delete.await? else {
+            return Ok(None);
+        };
+        count_write(out.consumed_capacity.as_slice());
+        Ok(out.attributes.map(Doc))
     }
 }
 
-fn refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+/// Sends a conditional write, and again where the engine did nothing; `None` when its condition does not hold.
+///
+/// The future is boxed: inside those of its callers it would make their layout too deep to compute.
+async fn conditional<'a, T, E, R>(
+    send: impl Fn() -> BoxFuture<'a, std::result::Result<T, SdkError<E, R>>>,
+) -> Result<Option<T>>
+where
+    E: std::error::Error + Send + Sync + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let mut n = 0;
+    loop {
+        let _call = cost::begin();
+        match send().await {
+            Ok(out) => return Ok(Some(out)),
+            Err(error) if refused(&error) => return Ok(None),
+            Err(error) if try_again(&error) && n < TRIES => back_off(n).await,
+            Err(error) => return Err(failed(error)),
+        }
+        n += 1;
+    }
+}
+
+fn refused<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("ConditionalCheckFailedException")
 }
 
 fn old_image<R>(error: &SdkError<UpdateItemError, R>) -> Option<Doc> {

@@ -38,6 +38,7 @@ use camarad::store::Db;
 pub use client::{Answer, Client};
 pub use mails::MAIL_FROM;
 
+use crate::engine;
 use crate::peers::ai::AiPeer;
 
 /// Where the API of a test is said to be; also the issuer of its access tokens.
@@ -212,21 +213,11 @@ impl TestApp {
 
     /// Every item of the table but rate counters, as text: two snapshots are equal when nothing was changed.
     pub async fn snapshot(&self) -> Vec<String> {
-        let mut pages = self
-            .dynamodb
-            .scan()
-            .table_name("camarad")
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        let mut items = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.expect("the table answers");
-            if !item["PK"].as_s().expect("a key").starts_with("RATE#") {
-                items.push(canonical(&AttributeValue::M(item)));
-            }
-        }
+        let items = engine::items(&self.dynamodb).await.into_iter();
+        let mut items: Vec<_> = items
+            .filter(|item| !item["PK"].as_s().expect("a key").starts_with("RATE#"))
+            .map(|item| canonical(&AttributeValue::M(item)))
+            .collect();
         items.sort();
         items
     }

@@ -185,6 +185,10 @@ id!(
     /// An export of what is kept about a person.
     ExportId, "exp_"
 );
+id!(
+    /// A notice to a person.
+    NotificationId, "ntf_"
+);
 
 /// An agent. Its id names its workspace, so that membership can be checked without reading the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

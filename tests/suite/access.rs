@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camarad::clock::ManualClock;
 use camarad::ids::{
-    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, ExportId, IdentityId, SessionId, UserId,
-    WorkspaceId,
+    AgentId, ApiKeyId, AuditId, CallId, ConversationId, EventId, ExportId, IdentityId, NotificationId,
+    SessionId, UserId, WorkspaceId,
 };
 use camarad::store::Key;
 use camarad::store::keys::{self, Index, List};
@@ -41,7 +41,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
     );
     let (agent, api_key) = (AgentId::new(workspace, &clock), ApiKeyId::new(&clock));
     let identity = IdentityId::new(&clock);
-    let export = ExportId::new(&clock);
+    let (export, notice) = (ExportId::new(&clock), NotificationId::new(&clock));
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     let rows = [
         ("user", item(keys::user(user))),
@@ -119,6 +119,9 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("rate", item(keys::rate("{class}", "{who}"))),
         ("jwks", item(keys::jwks())),
         ("mail", item(keys::mail(event))),
+        ("notice", item(keys::notice(user, notice))),
+        ("notices", list(keys::notices(user))),
+        ("notice_told", item(keys::notice_told(user, event))),
         ("health", item(keys::health())),
     ];
     let names = [
@@ -131,6 +134,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         (conversation.to_string(), "{conversation}"),
         (call.to_string(), "{call}"),
         (event.to_string(), "{event}"),
+        (notice.to_string(), "{notification}"),
         (record.to_string(), "{audit}"),
         (agent.own(), "{agent}"),
         (keys::digest("hash"), "{hash}"),

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::auth::scene;
 use crate::desk::{agent, fund, say};
+use crate::notifications::tell;
 
 const EMAIL: &str = "annabel@example.com";
 const NAME: &str = "Annabel Leeward";
@@ -131,6 +132,7 @@ pub async fn signed_up(t: &TestApp) -> Client {
         email: EMAIL.into(),
     };
     db.put(&linked, None).await.unwrap();
+    tell(t, user_id, json!({"name": NAME})).await;
     ann
 }
 

@@ -173,6 +173,8 @@ fn explained(item: &str) -> bool {
         || kind("bill") || kind("hold") || kind("ledgerOperation") || item.contains("S(\"LEDGER#")
         // Sums over all members of a workspace.
         || kind("usageCounter")
+        // That a notice was told: the notice is in the archive.
+        || kind("notice-told")
         // On its way, and gone within a second.
         || kind("outbox")
         // The workspace's log: its owner's.

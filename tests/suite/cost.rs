@@ -336,6 +336,11 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
         &ann.get("/api/ledger/balance").await,
     );
     l.row(
+        "GET /api/notifications",
+        "of none",
+        &ann.get("/api/notifications").await,
+    );
+    l.row(
         "GET /api/usage",
         "",
         &ann.get(&format!("/api/usage?workspaceId={workspace}")).await,

@@ -38,6 +38,7 @@ mod ledger_proof;
 mod limits;
 mod mailer;
 mod meta;
+mod notifications;
 mod openapi;
 mod outbox;
 mod permissions;

@@ -52,7 +52,7 @@ async fn waiting(t: &TestApp) -> Vec<Change> {
 }
 
 /// Wakes the publisher with everything that waits.
-async fn wake(t: &TestApp) -> Option<String> {
+pub async fn wake(t: &TestApp) -> Option<String> {
     outbox::handle(t.app.clone(), waiting(t).await).await
 }
 

@@ -10,6 +10,7 @@ pub mod mail;
 pub mod manner;
 pub mod merge;
 pub mod name;
+pub mod notifications;
 pub mod outbox;
 pub mod permissions;
 pub mod plans;

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::agents::delete as agents;
 use super::cloud_event::CloudEvent;
 use super::ledger::{self, USAGE_RECORDED};
+use super::notifications;
 use super::users::{deletion, preferences};
 use super::workspaces::delete as workspaces;
 use crate::app::App;
@@ -99,6 +100,7 @@ async fn carry_out(app: &App, record: &OutboxRecord) -> Result<()> {
         }
         agents::DELETED => agents::purge(app, data::<agents::Deleted>(record)?.agent_id).await,
         deletion::REQUESTED => deletion::carry_on(app, data::<deletion::Requested>(record)?.user_id).await,
+        notifications::RAISED => notifications::write(app, record).await,
         // For the person's other devices, which as yet see it at their next read: nothing waits for it.
         preferences::CHANGED => Ok(()),
         unknown => Err(Error::internal(format!(

@@ -11,6 +11,7 @@ pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
         ("auth", auth::router()),
         ("ledger", ledger::router()),
         ("meta", meta::router()),
+        ("notifications", notifications::router()),
         ("runtime", runtime::router()),
         ("usage", usage::router()),
         ("users", users::router()),

@@ -1,7 +1,14 @@
 //! One story per function behind the API: it is wired, and its own role lets it do its work.
 
+use std::sync::Arc;
+
+use camarad::clock::{Clock, SystemClock};
+use camarad::context::Context;
+use camarad::domain::notifications::{self, Notice};
+use camarad::domain::users::preferences::NotificationType;
+use camarad::ids::UserId;
 use camarad_tests::app::{OPERATOR, ORIGIN};
-use camarad_tests::deployed::{self, PROVIDER};
+use camarad_tests::deployed::{self, PROVIDER, eventually};
 use serde_json::json;
 
 use super::{granted, text, workspace};
@@ -120,6 +127,33 @@ async fn usage_shows_members_what_there_is_and_strangers_nothing() {
         .json(200);
     assert_eq!(stats["totals"]["calls"], 0);
     eve.get(&path).await.assert_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn notifications_tells_a_person_what_was_raised_for_them() {
+    let d = deployed::shared().await;
+    let ann = d.sign_in("notifications").await;
+    let user: UserId = text(&ann.get("/api/user").await.json(200), "id").parse().unwrap();
+    let app = d.app(Arc::new(SystemClock));
+    let cause = Context::system("story", SystemClock.now());
+    let notice = Notice {
+        user,
+        kind: NotificationType::PaymentFailed,
+        data: json!({"invoiceId": "in_1"}),
+        dedupe: "in_1".into(),
+    };
+    let tx = notifications::stage(app.tx(&cause), &notice).unwrap();
+    tx.run().await.unwrap();
+    let told = eventually("notice", async || {
+        let page = ann.get("/api/notifications").await.json(200);
+        page["items"].get(0).cloned()
+    })
+    .await;
+    assert_eq!(told["data"], notice.data);
+    d.visitor()
+        .get("/api/notifications")
+        .await
+        .assert_problem(401, "unauthenticated");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod audit;
 mod ledger;
+mod notices;
 mod people;
 mod records;
 mod usage;
@@ -12,6 +13,7 @@ mod workspaces;
 
 pub use audit::*;
 pub use ledger::*;
+pub use notices::*;
 pub use people::*;
 pub use records::*;
 pub use usage::*;

@@ -39,6 +39,8 @@ scopes! {
     LedgerRead "ledger:read",
     /// Read what AI calls used.
     UsageRead "usage:read",
+    /// Read what the person was told.
+    NotificationsRead "notifications:read",
     /// Read audit logs.
     AuditRead "audit:read",
 }

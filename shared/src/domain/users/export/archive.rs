@@ -31,7 +31,7 @@ const SCHEMA: u32 = 1;
 const AHEAD: usize = 2;
 
 /// What of the items that lie with a person is told, and as what. Of one that is not listed only its kind is told.
-const TOLD: [(&str, &str); 8] = [
+const TOLD: [(&str, &str); 9] = [
     ("user", "profile"),
     ("account", "account"),
     ("linked-identity", "identity"),
@@ -40,10 +40,11 @@ const TOLD: [(&str, &str); 8] = [
     ("membership", "membership"),
     ("export", "export"),
     ("email", "email"),
+    ("notice", "notification"),
 ];
 
-/// Kept for a day to answer the same request again: what it is about is in the archive.
-const ANSWERS: [&str; 2] = ["once", "claim"];
+/// Kept to answer the same request again, or to tell nothing twice: what it is about is in the archive.
+const ANSWERS: [&str; 3] = ["once", "claim", "notice-told"];
 
 /// An attribute with one of these in its name is by what one signs in or reads what is sealed, or tells of it.
 const SECRET: [&str; 6] = ["hash", "secret", "salt", "key", "token", "code"];

@@ -152,6 +152,11 @@ impl Preferences {
         *self == Self::default()
     }
 
+    /// By which channels a person is told of this.
+    pub fn channels(&self, which: NotificationType) -> ChannelsView {
+        channels(&self.notifications, which)
+    }
+
     /// The names of what differs from `other`: paths as in the view.
     pub(super) fn difference(&self, other: &Self) -> Result<Vec<String>> {
         let json = |p: &Self| serde_json::to_value(p).map_err(crate::error::Error::internal);

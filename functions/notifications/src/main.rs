@@ -1,0 +1,7 @@
+//! Wiring only.
+
+fn main() -> camarad::lambda::Outcome {
+    camarad::lambda::start(Ok, |app| {
+        camarad::lambda::http::buffered(notifications::router(), app)
+    })
+}

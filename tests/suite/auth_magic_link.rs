@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::auth::{audits, cookies};
 
-const VERIFY: &str = "/api/auth/magic-link/verify";
+pub const VERIFY: &str = "/api/auth/magic-link/verify";
 const LINK_COOKIE: &str = "__Host-camarad-link";
 
 async fn with_mail() -> TestApp {
@@ -43,13 +43,13 @@ async fn mailed(t: &TestApp) -> String {
 }
 
 /// A browser that has seen the page of a link, and what its form would send.
-struct Opened {
-    browser: Client,
+pub struct Opened {
+    pub browser: Client,
     page: Answer,
-    form: String,
+    pub form: String,
 }
 
-async fn open(t: &TestApp, link: &str) -> Opened {
+pub async fn open(t: &TestApp, link: &str) -> Opened {
     let page = t.anonymous().get(link).await;
     assert_eq!(page.status, 200, "{}", page.body);
     let cookie = format!("{LINK_COOKIE}={}", cookies(&page)[LINK_COOKIE]);
@@ -69,7 +69,7 @@ async fn open(t: &TestApp, link: &str) -> Opened {
 }
 
 impl Opened {
-    async fn confirm(&self) -> Answer {
+    pub async fn confirm(&self) -> Answer {
         self.browser.send("POST", VERIFY, Some(self.form.clone())).await
     }
 }

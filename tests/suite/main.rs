@@ -17,6 +17,8 @@ mod audit;
 mod audit_export;
 mod audit_seal;
 mod audit_verify;
+mod audit_walk;
+mod audit_walk_scenes;
 mod auth;
 mod auth_github;
 mod auth_link;

@@ -1,0 +1,424 @@
+//! For each live write: somebody for whom it succeeds, as the audit walk sends it.
+
+use std::time::Duration;
+
+use camarad::config::ProviderConfig;
+use camarad::context::Context;
+use camarad::domain::audit::person;
+use camarad::domain::auth::second_factor::shown;
+use camarad::domain::auth::sessions::Session;
+use camarad::domain::plans::Plan;
+use camarad::domain::users::identity::{Identity, LinkedIdentity};
+use camarad::ids::{IdentityId, UserId};
+use camarad::money::Cbt;
+use camarad::store::record::AuditRecord;
+use camarad_tests::app::{Client, MAIL_FROM, OPERATOR, PUBLIC_URL, Setup, TestApp};
+use camarad_tests::engine;
+use camarad_tests::faults::Faults;
+use camarad_tests::peers::ai::{AiPeer, Behaviour};
+use camarad_tests::peers::oidc::OidcPeer;
+use camarad_tests::routes::Route;
+use futures_util::StreamExt;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::auth_magic_link::{VERIFY, open};
+use crate::desk::{agent, fund, say, workspace};
+
+/// What all of them browse with.
+pub const BROWSER: &str = "Firefox/150";
+
+const FACTOR: &str = "/api/user/security/2fa";
+
+/// A deployment with mail, an identity provider and an AI provider, over a table that can be told to fail.
+pub struct World {
+    pub t: TestApp,
+    pub faults: Faults,
+    _peer: OidcPeer,
+}
+
+/// A request that will succeed.
+pub struct Ready {
+    pub who: Client,
+    pub path: String,
+    pub body: Option<String>,
+    /// Who does it, where that is known before.
+    pub user: Option<UserId>,
+}
+
+/// Somebody with a second factor.
+struct Factored {
+    who: Client,
+    secret: String,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let callback = format!("{PUBLIC_URL}/api/auth/local/callback");
+        let peer = OidcPeer::start(&[&callback]).await.unwrap();
+        let provider = ProviderConfig {
+            id: "local".into(),
+            name: "Local".into(),
+            issuer: peer.issuer.clone(),
+            client_id: peer.client_id.clone(),
+            ..ProviderConfig::default()
+        };
+        let faults = Faults::new(1);
+        let (db, raw) = engine::faulty_and_raw(&faults).await;
+        let mut t = TestApp::with(Setup {
+            ai: Some(AiPeer::start().await.unwrap()),
+            db: Some(db),
+            providers: vec![provider],
+            provider_secrets: json!({"local": peer.client_secret}),
+            mail_from: Some(MAIL_FROM.into()),
+            ..Setup::default()
+        })
+        .await;
+        t.dynamodb = raw;
+        Self {
+            t,
+            faults,
+            _peer: peer,
+        }
+    }
+
+    /// Every record of every log.
+    pub async fn records(&self) -> Vec<AuditRecord> {
+        let found = self.t.dynamodb.scan().table_name("camarad").consistent_read(true);
+        let all = found
+            .filter_expression("begins_with(PK, :audit)")
+            .expression_attribute_values(":audit", aws_sdk_dynamodb::types::AttributeValue::S("AUDIT#".into()))
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .unwrap();
+        let record = |item| serde_dynamo::from_item(item).unwrap();
+        all.into_iter().map(record).collect()
+    }
+
+    /// Everything that is stored but what goes on by itself, or is counted before anything is decided: a running call's
+    /// hold and its money, and guesses.
+    pub async fn effects(&self) -> Vec<String> {
+        let all = self.t.snapshot().await.into_iter();
+        let by_itself = |item: &String| ["\"CALL#", "\"LEDGER#", "\"2FA\""].iter().any(|own| item.contains(own));
+        all.filter(|item| !by_itself(item)).collect()
+    }
+
+    /// Somebody new.
+    pub async fn person(&self, name: &str) -> Client {
+        let address = format!("{name}.{}@example.com", UserId::new(self.t.app.clock()));
+        let who = self.t.sign_up(&address.to_lowercase(), Plan::Agency).await;
+        who.header("User-Agent", BROWSER)
+    }
+
+    /// A program that may do nothing.
+    pub async fn program(&self, user: UserId) -> Client {
+        let program = self.t.api_key(user, &[], None).await;
+        program.header("User-Agent", BROWSER)
+    }
+
+    /// Somebody for whom this write succeeds.
+    pub async fn ready(&self, route: &Route) -> Ready {
+        let name = route.name();
+        let ready = match route.path.as_str() {
+            path if path.starts_with("/api/auth") => self.signing_in(route).await,
+            path if path.starts_with("/api/user/security") => self.security(route).await,
+            path if path.starts_with("/api/user") => self.account(route).await,
+            path if path.starts_with("/api/agents") => self.agents(route).await,
+            path if path.starts_with("/api/workspaces") => self.workspaces(route).await,
+            "/api/ledger/grant" => Some(self.grant().await),
+            _ => None,
+        };
+        ready.unwrap_or_else(|| panic!("how does {name} succeed?"))
+    }
+
+    async fn grant(&self) -> Ready {
+        let to = self.person("ann").await.user;
+        let operator = match self.operator().await {
+            Some(known) => self.t.sign_in(known).await,
+            None => self.t.sign_up(OPERATOR, Plan::Personal).await,
+        };
+        let body = json!({"userId": to, "amount": "10", "reason": "goodwill"});
+        let who = operator.header("User-Agent", BROWSER).once("grant");
+        ready(who, "/api/ledger/grant", Some(body))
+    }
+
+    async fn operator(&self) -> Option<UserId> {
+        let all = self.t.snapshot().await;
+        let profile = all.iter().find(|i| i.contains(&format!("S(\"{OPERATOR}\")")))?;
+        let id = profile.split("\"USER#").nth(1)?.split('"').next()?;
+        Some(id.parse().unwrap())
+    }
+
+    async fn signing_in(&self, route: &Route) -> Option<Ready> {
+        let path = route.path.as_str();
+        Some(match path {
+            "/api/auth/refresh" => {
+                let ann = self.person("ann").await;
+                let (_, token) = self.session(ann.user.unwrap(), false).await;
+                nobody_yet(&ann, path, json!({"refreshToken": token}))
+            }
+            "/api/auth/logout" => ready(self.person("ann").await, path, None),
+            "/api/auth/2fa" => {
+                let ann = self.factored().await;
+                let (_, token) = self.session(ann.who.user.unwrap(), true).await;
+                let body = json!({"mfaToken": token, "code": self.code(&ann)});
+                nobody_yet(&ann.who, path, body)
+            }
+            "/api/auth/step-up" => {
+                let ann = self.factored().await;
+                let body = json!({"code": self.code(&ann)});
+                ready(ann.who, path, Some(body))
+            }
+            "/api/auth/magic-link" => {
+                let who = self.t.anonymous().header("User-Agent", BROWSER);
+                let body = json!({"email": "zoe@example.com", "mode": "token"});
+                Ready {
+                    who,
+                    path: path.into(),
+                    body: Some(body.to_string()),
+                    user: None,
+                }
+            }
+            VERIFY => self.link().await,
+            _ => return None,
+        })
+    }
+
+    /// An opened link of somebody who has signed in with one before.
+    async fn link(&self) -> Ready {
+        let address = json!({"email": "mia@example.com", "mode": "token"});
+        let mut opened = Vec::new();
+        for _ in 0..2 {
+            let asked = self.t.anonymous().post("/api/auth/magic-link", address.clone()).await;
+            asked.json(202);
+            let order: Value = serde_json::from_str(self.t.mail_queue().await.last().unwrap()).unwrap();
+            let text = order.to_string();
+            let link = text.split(PUBLIC_URL).nth(1).unwrap().split('"').next().unwrap();
+            opened.push(open(&self.t, link).await);
+        }
+        let (last, first) = (opened.pop().unwrap(), opened.pop().unwrap());
+        first.confirm().await.json(200);
+        Ready {
+            who: last.browser.header("User-Agent", BROWSER),
+            path: VERIFY.into(),
+            body: Some(last.form),
+            user: None,
+        }
+    }
+
+    /// A session with its refresh token; one that waits for the second factor, with what ends the wait.
+    async fn session(&self, user: UserId, waits: bool) -> (Session, String) {
+        let clock = self.t.app.clock();
+        let key = person::key_of(&self.t.app, user, clock.now()).await.unwrap();
+        let context = Context::system("fixture", clock.now()).with_key(Some(key));
+        let (mut session, token) = Session::start(user, "local", &context, clock).unwrap();
+        if waits {
+            session = session.waiting(clock.now()).unwrap();
+        }
+        self.t.app.db().put(&session, None).await.unwrap();
+        (session, token.expose())
+    }
+
+    async fn factored(&self) -> Factored {
+        let who = self.person("ann").await;
+        let secret = set_up(&who).await;
+        let ann = Factored { who, secret };
+        let code = json!({"code": self.code(&ann)});
+        ann.who.post(&format!("{FACTOR}/verify"), code).await.json(200);
+        // Each code is good once.
+        self.t.clock.advance(SignedDuration::from_secs(60));
+        ann
+    }
+
+    fn code(&self, of: &Factored) -> String {
+        shown(&of.secret, self.t.app.clock().now()).unwrap()
+    }
+
+    async fn security(&self, route: &Route) -> Option<Ready> {
+        let path = route.path.as_str();
+        let at = |id: &dyn std::fmt::Display| path.replace("{id}", &id.to_string());
+        Some(match route.name().as_str() {
+            "DELETE /api/user/security/2fa" => ready(self.factored().await.who, path, None),
+            "POST /api/user/security/2fa/recovery-codes" => ready(self.factored().await.who, path, None),
+            "POST /api/user/security/2fa/verify" => {
+                let who = self.person("ann").await;
+                let secret = set_up(&who).await;
+                let ann = Factored { who, secret };
+                let body = json!({"code": self.code(&ann)});
+                ready(ann.who, path, Some(body))
+            }
+            "POST /api/user/security/2fa" => ready(self.person("ann").await, path, None),
+            "POST /api/user/security/api-keys" => {
+                let body = json!({"name": "ci", "scopes": ["user:read"]});
+                ready(self.person("ann").await, path, Some(body))
+            }
+            "DELETE /api/user/security/api-keys/{id}" => {
+                let ann = self.person("ann").await;
+                let body = json!({"name": "ci", "scopes": ["user:read"]});
+                let made = ann.post("/api/user/security/api-keys", body).await.json(201);
+                ready(ann, &path.replace("{id}", made["apiKey"]["id"].as_str().unwrap()), None)
+            }
+            "POST /api/user/security/identities" => {
+                let body = json!({"provider": "local", "mode": "token"});
+                ready(self.person("ann").await, path, Some(body))
+            }
+            "DELETE /api/user/security/identities/{id}" => {
+                let ann = self.person("ann").await;
+                let id = self.linked(ann.user.unwrap()).await;
+                ready(ann, &at(&id), None)
+            }
+            "POST /api/user/security/sessions/revoke-others" => {
+                let ann = self.person("ann").await;
+                self.session(ann.user.unwrap(), false).await;
+                self.session(ann.user.unwrap(), true).await;
+                ready(ann, path, None)
+            }
+            "DELETE /api/user/security/sessions/{id}" => {
+                let ann = self.person("ann").await;
+                let (other, _) = self.session(ann.user.unwrap(), false).await;
+                ready(ann, &at(&other.id), None)
+            }
+            _ => return None,
+        })
+    }
+
+    /// A provider's account that opens this person's.
+    async fn linked(&self, user_id: UserId) -> IdentityId {
+        let clock = self.t.app.clock();
+        let identity = Identity {
+            id: IdentityId::new(clock),
+            provider: "local".into(),
+            subject: format!("subject of {user_id}"),
+            user_id,
+            linked_at: clock.now(),
+        };
+        let id = identity.id;
+        self.t.app.db().put(&identity, None).await.unwrap();
+        let email = "ann@example.com".into();
+        let listed = LinkedIdentity { identity, email };
+        self.t.app.db().put(&listed, None).await.unwrap();
+        id
+    }
+
+    async fn account(&self, route: &Route) -> Option<Ready> {
+        let body = match route.name().as_str() {
+            "PATCH /api/user" => Some(json!({"name": "Annabel"})),
+            "DELETE /api/user" => Some(json!({"confirm": "DELETE"})),
+            "POST /api/user/export" => None,
+            "PATCH /api/user/preferences" => Some(json!({"theme": "dark"})),
+            _ => return None,
+        };
+        Some(ready(self.person("ann").await, &route.path, body))
+    }
+
+    async fn workspaces(&self, route: &Route) -> Option<Ready> {
+        let body = match route.name().as_str() {
+            "POST /api/workspaces" => Some(json!({"name": "Home", "type": "agency"})),
+            "PATCH /api/workspaces/{id}" => Some(json!({"name": "Office"})),
+            "DELETE /api/workspaces/{id}" => None,
+            "POST /api/workspaces/{id}/agents" => Some(json!({"presetIds": ["ceo"]})),
+            "PATCH /api/workspaces/{id}/settings" => Some(json!({"defaultTone": "technical"})),
+            _ => return None,
+        };
+        let ann = self.person("ann").await;
+        let home = workspace(&ann).await;
+        Some(ready(ann, &route.path.replace("{id}", &home), body))
+    }
+
+    async fn agents(&self, route: &Route) -> Option<Ready> {
+        let ann = self.person("ann").await;
+        let home = workspace(&ann).await;
+        let agent = agent(&ann, &home).await;
+        let path = route.path.replace("{id}", &agent);
+        let body = match route.name().as_str() {
+            "PATCH /api/agents/{id}" => Some(json!({"name": "Boss"})),
+            "DELETE /api/agents/{id}" => None,
+            "POST /api/agents/{id}/chat" | "POST /api/agents/{id}/stream" => {
+                fund(&self.t, ann.user.unwrap(), Cbt::whole(100)).await;
+                return Some(ready(ann.once("call"), &path, Some(say("Hello"))));
+            }
+            "POST /api/agents/{id}/calls/{callId}/stop" => {
+                fund(&self.t, ann.user.unwrap(), Cbt::whole(100)).await;
+                let call = self.running(&ann, &agent).await;
+                return Some(ready(ann, &path.replace("{callId}", &call), None));
+            }
+            _ => return None,
+        };
+        Some(ready(ann, &path, body))
+    }
+
+    /// The id of a call that has begun and will not end for a while; nobody listens, and it goes on.
+    async fn running(&self, who: &Client, agent: &str) -> String {
+        let silent = Behaviour::StallAfter { chunks: 1, ms: 60_000 };
+        let of = vec![Behaviour::text("a word or two and then silence"), silent];
+        self.t.ai().push(Behaviour::All { of });
+        let path = format!("/api/agents/{agent}/stream");
+        let who = who.once("running");
+        let asked = who.open("POST", &path, Some(say("Talk.").to_string()));
+        let (_, mut events) = asked.await;
+        let start = events.next().await.unwrap().unwrap();
+        let start = String::from_utf8(start.to_vec()).unwrap();
+        let id = start.split("\"callId\":\"").nth(1).unwrap();
+        id.split('"').next().unwrap().to_owned()
+    }
+
+    /// Waits until the call of this path, if it is one, has come to its end.
+    pub async fn settled(&self, path: &str) {
+        let Some(call) = path.split("/calls/").nth(1).and_then(|rest| rest.split('/').next()) else {
+            return;
+        };
+        let turn = format!("TURN#{call}");
+        while !self.t.snapshot().await.iter().any(|item| item.contains(&turn)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A request that is refused, and that the log has to tell of.
+    pub async fn spoilt(&self, route: &Route) -> Ready {
+        let mut ready = self.ready(route).await;
+        match route.path.as_str() {
+            VERIFY => self.t.clock.advance(SignedDuration::from_mins(16)),
+            "/api/auth/refresh" => {
+                let used = ready.body.clone();
+                for _ in 0..2 {
+                    let rotated = ready.who.send("POST", &route.path, ready.body.clone()).await;
+                    let next = rotated.json(200)["refreshToken"].clone();
+                    ready.body = Some(json!({"refreshToken": next}).to_string());
+                }
+                self.t.clock.advance(SignedDuration::from_secs(30));
+                ready.body = used;
+            }
+            _ => {
+                let mut body: Value = serde_json::from_str(ready.body.as_deref().unwrap()).unwrap();
+                let right: u32 = body["code"].as_str().unwrap().parse().unwrap();
+                body["code"] = format!("{:06}", (right + 500_000) % 1_000_000).into();
+                ready.body = Some(body.to_string());
+            }
+        }
+        ready
+    }
+}
+
+async fn set_up(who: &Client) -> String {
+    let setup = who.post(FACTOR, json!({})).await.json(200);
+    setup["secret"].as_str().unwrap().to_owned()
+}
+
+fn ready(who: Client, path: &str, body: Option<Value>) -> Ready {
+    Ready {
+        user: who.user,
+        who,
+        path: path.to_owned(),
+        body: body.map(|b| b.to_string()),
+    }
+}
+
+/// A request without an access token, in the end this person's.
+fn nobody_yet(person: &Client, path: &str, body: Value) -> Ready {
+    let mut who = person.clone();
+    who.token = None;
+    ready(who, path, Some(body))
+}

@@ -19,26 +19,38 @@ enum Leaves {
 
 use Leaves::{Nothing, Records};
 
-const ACCOUNTED: &str = "its hold, bill, ledger entries and usage event are its record, each numbered or written once";
+const ACCOUNTED: &str =
+    "its hold, bill, ledger entries and usage event are its record, each numbered or written once";
 
 /// Every live write. A new one fails this walk until it has a row here and a scene in `audit_walk_scenes`.
 const WRITES: &[(&str, Leaves)] = &[
     (
         "POST /api/auth/refresh",
-        Nothing("the session goes on: its beginning and its end are on record, and so is a token that comes twice"),
+        Nothing(
+            "the session goes on: its beginning and its end are on record, and so is a token that comes twice",
+        ),
     ),
     ("POST /api/auth/logout", Records(&[Action::UserLogout])),
     ("PATCH /api/user", Records(&[Action::UserUpdated])),
     ("POST /api/workspaces", Records(&[Action::WorkspaceCreated])),
     ("PATCH /api/workspaces/{id}", Records(&[Action::WorkspaceUpdated])),
-    ("DELETE /api/workspaces/{id}", Records(&[Action::WorkspaceDeleted])),
-    ("POST /api/workspaces/{id}/agents", Records(&[Action::AgentCreated])),
+    (
+        "DELETE /api/workspaces/{id}",
+        Records(&[Action::WorkspaceDeleted]),
+    ),
+    (
+        "POST /api/workspaces/{id}/agents",
+        Records(&[Action::AgentCreated]),
+    ),
     ("PATCH /api/agents/{id}", Records(&[Action::AgentUpdated])),
     ("DELETE /api/agents/{id}", Records(&[Action::AgentDeleted])),
     ("POST /api/ledger/grant", Records(&[Action::LedgerGranted])),
     ("POST /api/agents/{id}/chat", Nothing(ACCOUNTED)),
     ("POST /api/agents/{id}/stream", Nothing(ACCOUNTED)),
-    ("POST /api/agents/{id}/calls/{callId}/stop", Records(&[Action::CallStopped])),
+    (
+        "POST /api/agents/{id}/calls/{callId}/stop",
+        Records(&[Action::CallStopped]),
+    ),
     ("POST /api/auth/2fa", Records(&[Action::UserLogin])),
     (
         "POST /api/auth/magic-link",
@@ -46,26 +58,50 @@ const WRITES: &[(&str, Leaves)] = &[
     ),
     ("POST /api/auth/magic-link/verify", Records(&[Action::UserLogin])),
     ("POST /api/auth/step-up", Records(&[Action::UserLogin])),
-    ("DELETE /api/user/security/2fa", Records(&[Action::SettingsUpdated])),
+    (
+        "DELETE /api/user/security/2fa",
+        Records(&[Action::SettingsUpdated]),
+    ),
     ("POST /api/user/security/2fa", Records(&[Action::SettingsUpdated])),
-    ("POST /api/user/security/2fa/recovery-codes", Records(&[Action::SettingsUpdated])),
-    ("POST /api/user/security/2fa/verify", Records(&[Action::SettingsUpdated])),
-    ("POST /api/user/security/api-keys", Records(&[Action::ApiKeyCreated])),
-    ("DELETE /api/user/security/api-keys/{id}", Records(&[Action::ApiKeyRevoked])),
+    (
+        "POST /api/user/security/2fa/recovery-codes",
+        Records(&[Action::SettingsUpdated]),
+    ),
+    (
+        "POST /api/user/security/2fa/verify",
+        Records(&[Action::SettingsUpdated]),
+    ),
+    (
+        "POST /api/user/security/api-keys",
+        Records(&[Action::ApiKeyCreated]),
+    ),
+    (
+        "DELETE /api/user/security/api-keys/{id}",
+        Records(&[Action::ApiKeyRevoked]),
+    ),
     (
         "POST /api/user/security/identities",
         Nothing("it begins an attempt; the provider's answer links, and `identity.linked` is written then"),
     ),
-    ("DELETE /api/user/security/identities/{id}", Records(&[Action::IdentityUnlinked])),
+    (
+        "DELETE /api/user/security/identities/{id}",
+        Records(&[Action::IdentityUnlinked]),
+    ),
     (
         "POST /api/user/security/sessions/revoke-others",
         Records(&[Action::SessionRevoked, Action::SessionRevoked]),
     ),
-    ("DELETE /api/user/security/sessions/{id}", Records(&[Action::SessionRevoked])),
+    (
+        "DELETE /api/user/security/sessions/{id}",
+        Records(&[Action::SessionRevoked]),
+    ),
     ("DELETE /api/user", Records(&[Action::AccountDeleted])),
     ("POST /api/user/export", Records(&[Action::DataExported])),
     ("PATCH /api/user/preferences", Records(&[Action::SettingsUpdated])),
-    ("PATCH /api/workspaces/{id}/settings", Records(&[Action::SettingsUpdated])),
+    (
+        "PATCH /api/workspaces/{id}/settings",
+        Records(&[Action::SettingsUpdated]),
+    ),
 ];
 
 /// The live writes with what they leave.
@@ -104,11 +140,24 @@ fn new(before: &[AuditRecord], after: Vec<AuditRecord>) -> Vec<AuditRecord> {
 /// The record names who did it and in which request, and its address and client open with that person's key alone.
 async fn attributed(w: &World, route: &Route, record: &AuditRecord, user: Option<UserId>, answer: &Answer) {
     let name = route.name();
-    let actor = record.actor.person().unwrap_or_else(|| panic!("{name}: {record:?}"));
+    let actor = record
+        .actor
+        .person()
+        .unwrap_or_else(|| panic!("{name}: {record:?}"));
     assert!(user.is_none_or(|u| u == actor), "{name}: {record:?}");
-    assert_eq!(Some(record.request_id.as_str()), answer.header("x-request-id"), "{name}");
-    assert!(record.expires_at > record.at && !record.resource.is_empty(), "{name}");
-    let sealed = record.personal.as_ref().unwrap_or_else(|| panic!("{name}: {record:?}"));
+    assert_eq!(
+        Some(record.request_id.as_str()),
+        answer.header("x-request-id"),
+        "{name}"
+    );
+    assert!(
+        record.expires_at > record.at && !record.resource.is_empty(),
+        "{name}"
+    );
+    let sealed = record
+        .personal
+        .as_ref()
+        .unwrap_or_else(|| panic!("{name}: {record:?}"));
     assert_eq!(record.network, None, "{name}");
     let key = person::key_of(&w.t.app, actor, record.at).await.unwrap();
     let personal = key.open(&record.id.to_string(), sealed).unwrap();
@@ -125,7 +174,12 @@ async fn attributed(w: &World, route: &Route, record: &AuditRecord, user: Option
 async fn every_write_that_succeeds_leaves_the_records_that_its_row_says_and_no_other() {
     let w = World::new().await;
     for (route, leaves) in writes() {
-        let Ready { who, path, body, user } = w.ready(&route).await;
+        let Ready {
+            who,
+            path,
+            body,
+            user,
+        } = w.ready(&route).await;
         let before = w.records().await;
         let answer = who.send(&route.method, &path, body).await;
         succeeded(&route, &answer);
@@ -133,7 +187,11 @@ async fn every_write_that_succeeds_leaves_the_records_that_its_row_says_and_no_o
         let mut actions: Vec<_> = left.iter().map(|r| r.action).collect();
         actions.sort();
         match leaves {
-            Nothing(why) => assert!(actions.is_empty(), "{}, although {why}: {actions:?}", route.name()),
+            Nothing(why) => assert!(
+                actions.is_empty(),
+                "{}, although {why}: {actions:?}",
+                route.name()
+            ),
             Records(expected) => assert_eq!(actions, *expected, "{}", route.name()),
         }
         for record in &left {
@@ -155,7 +213,13 @@ async fn a_write_whose_record_cannot_be_written_has_no_effect() {
         w.faults.whenever(Some(("AUDIT#", Fault::Denied)));
         let answer = who.send(&route.method, &path, body.clone()).await;
         w.faults.whenever(None);
-        assert!(answer.status >= 500, "{}: {} {}", route.name(), answer.status, answer.body);
+        assert!(
+            answer.status >= 500,
+            "{}: {} {}",
+            route.name(),
+            answer.status,
+            answer.body
+        );
         let (name, after) = (route.name(), w.effects().await);
         let gone: Vec<_> = before.iter().filter(|i| !after.contains(i)).collect();
         let come: Vec<_> = after.iter().filter(|i| !before.contains(i)).collect();
@@ -173,11 +237,20 @@ async fn a_write_whose_record_cannot_be_written_has_no_effect() {
 
 /// The ways that a write is refused whatever is in it: by its query, its size, its media type, its body, its caller, its
 /// ids.
-async fn spoilt(w: &World, ready: &Ready, route: &Route) -> Vec<(&'static str, Client, String, Option<String>)> {
+async fn spoilt(
+    w: &World,
+    ready: &Ready,
+    route: &Route,
+) -> Vec<(&'static str, Client, String, Option<String>)> {
     let (who, path, body) = (|| ready.who.clone(), || ready.path.clone(), || ready.body.clone());
     let large = Some(" ".repeat(256 * 1024 + 1));
     let mut all = vec![
-        ("a made-up parameter", who(), format!("{}?made=up", path()), body()),
+        (
+            "a made-up parameter",
+            who(),
+            format!("{}?made=up", path()),
+            body(),
+        ),
         ("a body too large", who(), path(), large),
     ];
     if ready.body.is_some() {
@@ -194,7 +267,12 @@ async fn spoilt(w: &World, ready: &Ready, route: &Route) -> Vec<(&'static str, C
     }
     if route.audience != "public" && route.path.contains('{') {
         all.push(("a stranger", w.person("stranger").await, path(), body()));
-        all.push(("an id that is none", who(), route.path.replace(['{', '}'], ""), body()));
+        all.push((
+            "an id that is none",
+            who(),
+            route.path.replace(['{', '}'], ""),
+            body(),
+        ));
     }
     all
 }
@@ -233,7 +311,10 @@ async fn the_refusals_that_are_on_record_are_these() {
         let route = routes::live().into_iter().find(|r| r.name() == name).unwrap();
         let spoilt = w.spoilt(&route).await;
         let before = w.records().await;
-        let answer = spoilt.who.send(&route.method, &spoilt.path, spoilt.body.clone()).await;
+        let answer = spoilt
+            .who
+            .send(&route.method, &spoilt.path, spoilt.body.clone())
+            .await;
         assert!((400..500).contains(&answer.status), "{name}: {}", answer.body);
         let left = new(&before, w.records().await);
         let actions: Vec<_> = left.iter().map(|r| r.action).collect();
@@ -243,7 +324,11 @@ async fn the_refusals_that_are_on_record_are_these() {
         } else {
             // Who it was is just what is not known: a network is left, and no client.
             assert_eq!(left[0].network.as_deref(), Some("203.0.113.0/24"), "{name}");
-            assert_eq!((left[0].actor.person(), &left[0].personal), (None, &None), "{name}");
+            assert_eq!(
+                (left[0].actor.person(), &left[0].personal),
+                (None, &None),
+                "{name}"
+            );
         }
     }
 }

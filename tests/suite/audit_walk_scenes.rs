@@ -87,7 +87,10 @@ impl World {
         let found = self.t.dynamodb.scan().table_name("camarad").consistent_read(true);
         let all = found
             .filter_expression("begins_with(PK, :audit)")
-            .expression_attribute_values(":audit", aws_sdk_dynamodb::types::AttributeValue::S("AUDIT#".into()))
+            .expression_attribute_values(
+                ":audit",
+                aws_sdk_dynamodb::types::AttributeValue::S("AUDIT#".into()),
+            )
             .into_paginator()
             .items()
             .send()
@@ -102,7 +105,11 @@ impl World {
     /// hold and its money, and guesses.
     pub async fn effects(&self) -> Vec<String> {
         let all = self.t.snapshot().await.into_iter();
-        let by_itself = |item: &String| ["\"CALL#", "\"LEDGER#", "\"2FA\""].iter().any(|own| item.contains(own));
+        let by_itself = |item: &String| {
+            ["\"CALL#", "\"LEDGER#", "\"2FA\""]
+                .iter()
+                .any(|own| item.contains(own))
+        };
         all.filter(|item| !by_itself(item)).collect()
     }
 
@@ -192,7 +199,11 @@ impl World {
         let address = json!({"email": "mia@example.com", "mode": "token"});
         let mut opened = Vec::new();
         for _ in 0..2 {
-            let asked = self.t.anonymous().post("/api/auth/magic-link", address.clone()).await;
+            let asked = self
+                .t
+                .anonymous()
+                .post("/api/auth/magic-link", address.clone())
+                .await;
             asked.json(202);
             let order: Value = serde_json::from_str(self.t.mail_queue().await.last().unwrap()).unwrap();
             let text = order.to_string();
@@ -259,7 +270,11 @@ impl World {
                 let ann = self.person("ann").await;
                 let body = json!({"name": "ci", "scopes": ["user:read"]});
                 let made = ann.post("/api/user/security/api-keys", body).await.json(201);
-                ready(ann, &path.replace("{id}", made["apiKey"]["id"].as_str().unwrap()), None)
+                ready(
+                    ann,
+                    &path.replace("{id}", made["apiKey"]["id"].as_str().unwrap()),
+                    None,
+                )
             }
             "POST /api/user/security/identities" => {
                 let body = json!({"provider": "local", "mode": "token"});
@@ -352,7 +367,10 @@ impl World {
 
     /// The id of a call that has begun and will not end for a while; nobody listens, and it goes on.
     async fn running(&self, who: &Client, agent: &str) -> String {
-        let silent = Behaviour::StallAfter { chunks: 1, ms: 60_000 };
+        let silent = Behaviour::StallAfter {
+            chunks: 1,
+            ms: 60_000,
+        };
         let of = vec![Behaviour::text("a word or two and then silence"), silent];
         self.t.ai().push(Behaviour::All { of });
         let path = format!("/api/agents/{agent}/stream");
@@ -367,7 +385,11 @@ impl World {
 
     /// Waits until the call of this path, if it is one, has come to its end.
     pub async fn settled(&self, path: &str) {
-        let Some(call) = path.split("/calls/").nth(1).and_then(|rest| rest.split('/').next()) else {
+        let Some(call) = path
+            .split("/calls/")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next())
+        else {
             return;
         };
         let turn = format!("TURN#{call}");

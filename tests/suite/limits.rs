@@ -137,6 +137,13 @@ async fn every_answer_to_a_signed_in_caller_tells_where_they_stand() {
                 .await,
         ),
         (403, ann.once("g").post("/api/ledger/grant", json!({})).await),
+        (404, ann.get("/api/workspaces/no-id").await),
+        (404, ann.get("/api/agents/no-id").await),
+        (
+            404,
+            ann.once("c").post("/api/agents/no-id/chat", say("Hello")).await,
+        ),
+        (422, ann.get("/api/usage").await),
         (204, ann.delete(&format!("/api/workspaces/{home}")).await),
     ];
     for (n, (status, answer)) in answers.iter().enumerate() {
@@ -152,6 +159,43 @@ async fn every_answer_to_a_signed_in_caller_tells_where_they_stand() {
     }
     let nobody = t.anonymous().get("/api/user").await;
     assert_eq!((nobody.status, told(&nobody)), (401, (None, None)));
+}
+
+#[tokio::test]
+async fn what_is_refused_before_anybody_is_asked_who_they_are_counts_for_nobody_and_tells_no_limit() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    let first = ann.get("/api/user").await;
+    assert!(
+        first
+            .header("ratelimit")
+            .is_some_and(|s| s.starts_with("\"user\";r=99;"))
+    );
+    let long = format!("/api/user?{}", "x".repeat(8_193));
+    let heavy = ann.header("X-Much", &"x".repeat(16 * 1024));
+    let large = Some(" ".repeat(256 * 1024 + 1));
+    for (status, answer) in [
+        (414, ann.get(&long).await),
+        (431, heavy.get("/api/user").await),
+        (413, ann.send("PATCH", "/api/user", large).await),
+        (422, ann.get("/api/user?made=up").await),
+        (422, ann.get("/api/workspaces?limit=1&limit=2").await),
+        (404, ann.get("/api/made-up").await),
+        (405, ann.delete("/api/user/subscription").await),
+    ] {
+        assert_eq!(
+            (answer.status, told(&answer)),
+            (status, (None, None)),
+            "{}",
+            answer.body
+        );
+        assert_eq!(answer.cost.calls, 0, "{status}");
+    }
+    let next = ann.get("/api/user").await;
+    assert!(
+        next.header("ratelimit")
+            .is_some_and(|s| s.starts_with("\"user\";r=98;"))
+    );
 }
 
 #[tokio::test]

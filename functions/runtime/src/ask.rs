@@ -35,7 +35,7 @@ impl FromRequest<App> for Asked {
         let claimed = authenticate(&parts, app).await?;
         let agent: AgentId = match path_id(&mut parts, app, "id").await {
             Ok(id) => id,
-            Err(error) => return Err(claimed.settle(app).await.err().unwrap_or(error)),
+            Err(error) => return Err(claimed.settle(&parts, app).await.err().unwrap_or(error)),
         };
         let deadline = Deadline::from_request_parts(&mut parts, app).await?;
         let once = OnceRequired::from_request_parts(&mut parts, app).await;

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::caller::{Caller, Credential};
 use super::cookies::{ACCESS_COOKIE, cookie, only_from_frontend};
+use super::limit::hit;
 use super::scopes;
 use crate::app::App;
 use crate::context::Context;
@@ -180,11 +181,17 @@ impl Claimed {
         Ok((caller, session))
     }
 
-    /// Asks the table now, before an error is told that an unproven claim must not learn of.
+    /// Counts the request and asks the table now, before an error is told that an unproven claim must not learn of.
     ///
     /// # Errors
-    /// `Unauthenticated`; `InsufficientScope`.
-    pub async fn settle(self, app: &App) -> Result<()> {
+    /// `Unauthenticated`; `InsufficientScope`; `RateLimited`.
+    pub async fn settle(self, parts: &Parts, app: &App) -> Result<()> {
+        let (limit, who) = self.limit();
+        let (counted, proven) = tokio::join!(hit(parts, app, limit, &who), self.alone(app));
+        counted.and(proven)
+    }
+
+    async fn alone(self, app: &App) -> Result<()> {
         if self.key.is_some() {
             let wanted: Vec<_> = self.evidence(false).into_iter().collect();
             self.proven(&mut app.db().batch(&wanted).await?, false)?;

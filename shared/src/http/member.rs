@@ -117,7 +117,7 @@ impl<P: Grant> FromRequestParts<App> for Member<P> {
         let claimed = authenticate(parts, app).await?;
         let workspace = match workspace_of(parts, app).await {
             Ok(workspace) => workspace,
-            Err(error) => return Err(claimed.settle(app).await.err().unwrap_or(error)),
+            Err(error) => return Err(claimed.settle(parts, app).await.err().unwrap_or(error)),
         };
         Ok(admit(parts, app, workspace, &[]).await?.0)
     }
@@ -153,7 +153,7 @@ impl<P: Grant> FromRequestParts<App> for AgentMember<P> {
         let claimed = authenticate(parts, app).await?;
         let id = match path_id::<AgentId>(parts, app, "id").await {
             Ok(id) => id,
-            Err(error) => return Err(claimed.settle(app).await.err().unwrap_or(error)),
+            Err(error) => return Err(claimed.settle(parts, app).await.err().unwrap_or(error)),
         };
         let key = keys::agent(id);
         let (member, mut read) = admit(parts, app, id.workspace(), std::slice::from_ref(&key)).await?;

@@ -261,6 +261,8 @@ pub fn grant(operation: Operation, amount: i64) -> Grant {
         amount: micro(amount),
         reason: "a test".into(),
         until: Until::Unchanged,
+        expires: None,
+        period: None,
     }
 }
 

@@ -85,6 +85,8 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
             item(keys::ledger_operation(user, "{operation}")),
         ),
         ("hold", item(keys::hold(call))),
+        ("ledger_lot", item(keys::ledger_lot(user, at))),
+        ("lot_expiry", index(keys::lot_expiry(user, at))),
         ("hold_expiry", index(keys::hold_expiry(call, at))),
         ("ledger_head_place", index(keys::ledger_head_place(user))),
         ("bill", item(keys::bill(call))),
@@ -153,12 +155,19 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
 
 /// `OUTBOX#07` → `OUTBOX#{shard}`
 fn shards_named(text: String) -> String {
-    ["OUTBOX#", "HOLDS#", "HEADS#", "CHAINS#", "AUDIT#platform#"]
-        .iter()
-        .fold(text, |text, prefix| match text.split_once(prefix) {
-            Some((before, after)) => format!("{before}{prefix}{{shard}}{}", &after[2..]),
-            None => text,
-        })
+    [
+        "OUTBOX#",
+        "HOLDS#",
+        "HEADS#",
+        "EXPIRING#",
+        "CHAINS#",
+        "AUDIT#platform#",
+    ]
+    .iter()
+    .fold(text, |text, prefix| match text.split_once(prefix) {
+        Some((before, after)) => format!("{before}{prefix}{{shard}}{}", &after[2..]),
+        None => text,
+    })
 }
 
 /// The rows of ARCHITECTURE.md's table: name → (key condition, index).

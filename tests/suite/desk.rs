@@ -164,6 +164,8 @@ pub async fn fund(t: &TestApp, account: UserId, credit: Cbt) {
         amount: Positive::new(credit).unwrap(),
         reason: "for a test".into(),
         until: Until::Unchanged,
+        expires: None,
+        period: None,
     };
     ledger::grant(&t.app, account, &grant).await.unwrap();
 }

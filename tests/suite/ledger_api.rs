@@ -40,7 +40,10 @@ async fn an_operator_grants_and_the_owner_sees_it_at_once() {
         (&json!("12.5"), &json!("welcome"))
     );
     let now = ann.get("/api/ledger/balance").await.json(200);
-    assert_eq!(now, json!({"balance": "12.5", "available": "12.5", "held": "0"}));
+    assert_eq!(
+        now,
+        json!({"balance": "12.5", "available": "12.5", "held": "0", "lots": [], "used": "0", "quota": "0"})
+    );
     let history = ann.get("/api/ledger").await.json(200);
     let entry = &history["items"][0];
     assert_eq!(

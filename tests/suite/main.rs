@@ -36,6 +36,7 @@ mod idempotency;
 mod ledger;
 mod ledger_api;
 mod ledger_holds;
+mod ledger_lots;
 mod ledger_proof;
 mod limits;
 mod mailer;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Job {
-    /// Every minute: ends holds that have expired, publishes events that the table's stream overlooked, carries on with
+    /// Every minute: ends holds that have expired, takes expired cbT out of balances, publishes events that the table's stream overlooked, carries on with
     /// deletions of accounts.
     Sweep,
     /// Every night: moves every journal that is left in the head of a ledger.
@@ -30,14 +30,17 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
     match job {
         Job::Sweep => {
             let holds = ledger::sweep(&app).await;
+            let lots = ledger::sweep_lots(&app).await;
             let events = outbox::sweep(&app).await;
             let deletions = deletion::sweep(&app).await;
-            let (holds, events, deletions) = (holds?, events?, deletions?);
+            let (holds, lots, events, deletions) = (holds?, lots?, events?, deletions?);
             tracing::info!(
                 holds.seen = holds.seen,
                 holds.ended = holds.ended,
                 holds.charged = holds.charged,
                 holds.failed = holds.failed,
+                lots.seen = lots.seen,
+                lots.failed = lots.failed,
                 events.published = events.published,
                 events.failed = events.failed,
                 deletions.due = deletions.due,

@@ -22,9 +22,9 @@ pub enum Kind {
     Release,
     /// cbT that a call had consumed came back.
     Refund,
-    /// A hold that nobody ended is free again.
+    /// A hold that nobody ended is free again, or cbT that was granted for a time was not used in it.
     Expire,
-    /// A mistake was repaired.
+    /// cbT that should not have come in was taken back.
     Adjust,
 }
 
@@ -80,6 +80,13 @@ pub struct Entry {
     /// Why, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Until when what was granted can be spent, if it expires.
+    #[serde(
+        with = "jiff::fmt::serde::timestamp::millisecond::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires: Option<Timestamp>,
     /// When. The order of entries is `seq`, not this: clocks differ.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub at: Timestamp,
@@ -122,6 +129,10 @@ pub struct EntryView {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Until when what was granted can be spent; absent when it does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -140,6 +151,7 @@ impl From<Entry> for EntryView {
             workspace_id: e.memo.as_ref().map(Memo::workspace),
             agent_id: e.memo.as_ref().map(|m| m.agent),
             reason: e.reason,
+            expires_at: e.expires,
             at: e.at,
         }
     }

@@ -6,8 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
-use super::head::{Head, Name, claim, removal};
+use super::expire;
+use super::head::{Head, claim, removal};
 use super::hold::{End, Hold, HoldState, Reservation};
+use super::movement::Name;
 use super::settle::of_entry;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -76,10 +78,9 @@ pub fn is_due(image: &Doc) -> Result<Option<UserId>> {
 /// # Errors
 /// When the table does not answer. What was begun is completed by the next flush.
 pub async fn flush(app: &App, account: UserId) -> Result<Flushed> {
-    let Some(head) = app.db().get::<Head>(&keys::ledger_head(account)).await? else {
+    let Some(head) = current(app, account).await? else {
         return Ok(Flushed::default());
     };
-    head.known()?;
     let steps = plan(&head, app.clock().now())?;
     let kept = steps.iter().filter(|s| matches!(s, Step::Keep(_))).count();
     let missing = missing_rows(app, &steps).await?;
@@ -105,6 +106,20 @@ pub async fn flush(app: &App, account: UserId) -> Result<Flushed> {
         moved,
         kept: u32::try_from(kept).unwrap_or(u32::MAX),
     })
+}
+
+/// The head, without what has expired.
+async fn current(app: &App, account: UserId) -> Result<Option<Head>> {
+    let key = keys::ledger_head(account);
+    let head = app.db().get::<Head>(&key).await?;
+    let Some(head) = head else { return Ok(None) };
+    head.known()?;
+    if head.lots_stand(app.clock().now()) {
+        return Ok(Some(head));
+    }
+    // Should another be faster, so much the better.
+    expire::take_out(app, &head).await?;
+    app.db().get::<Head>(&key).await
 }
 
 /// Flushes a journal that was met full, unless somebody else is at it: 64 callers that all write the same rows would
@@ -155,7 +170,7 @@ fn plan(head: &Head, now: Timestamp) -> Result<Vec<Step>> {
                 let hold = head.entry(&Name::Hold(call)).map(|h| row(head, &h)).transpose()?;
                 Step::End(entry, hold)
             }
-            Name::Other(_) => Step::Other(entry),
+            Name::Refund(..) | Name::Other(_) => Step::Other(entry),
         });
     }
     Ok(steps)

@@ -2,65 +2,52 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::Tries;
 use super::entry::{Entry, Kind};
-use super::flush::{self, make_room};
-use super::head::{Head, Movement, Name, ROOM, change, movement, too_much};
+use super::expire::Reminder;
+use super::head::{Head, ROOM, change, too_much};
+use super::movement::{Movement, movement};
+use super::named::{self, Seen};
+use super::operation::Operation;
 use crate::app::App;
-use crate::context::Context;
-use crate::domain::users::Account;
 use crate::error::{Error, Result};
-use crate::ids::{OperationId, UserId};
+use crate::ids::UserId;
 use crate::money::{Cbt, Positive};
-use crate::reply::Reply;
-use crate::store::keys;
-use crate::store::record::{Action, OutboxRecord, Scope};
-use crate::store::tx::OnceKey;
-use crate::store::{Cond, Outcome};
+use crate::store::{Cond, Outcome, Update};
 
-/// The event that an account began its trial; its data is `TrialStarted`.
-pub const TRIAL_STARTED: &str = "com.camarad.trial.started";
-
-/// The event that an operator granted cbT; its data is `GrantView`.
-pub const GRANT_REQUESTED: &str = "com.camarad.ledger.grant_requested";
-
-const BALANCE_LIMIT: &str = "balance_limit";
-
-/// The data of `TRIAL_STARTED`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TrialStarted {
-    /// Whose trial.
-    pub user_id: UserId,
-    /// Of which plan.
-    pub plan: crate::domain::plans::Plan,
-}
-
-/// The name of an operation that moves cbT: the same name never moves anything twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation(String);
-
-impl Operation {
-    /// The grant of an account's trial.
-    pub fn trial(account: UserId) -> Self {
-        Self(format!("grant:trial:{account}"))
-    }
-
-    /// An operator's grant.
-    pub fn granted(id: OperationId) -> Self {
-        Self(format!("grant:{id}"))
-    }
-}
+pub(super) const BALANCE_LIMIT: &str = "balance_limit";
 
 /// Until when an account may spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// As before.
     Unchanged,
-    /// Until then: a trial.
+    /// Until then.
     At(Timestamp),
+    /// For good.
+    Always,
+}
+
+impl Until {
+    fn write(self, update: Update) -> Result<Update> {
+        match self {
+            Self::Unchanged => Ok(update),
+            Self::At(at) => update.set("until", at.as_second()),
+            Self::Always => Ok(update.remove("until")),
+        }
+    }
+}
+
+/// What a recurring grant is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Period {
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub start: Timestamp,
+    /// When the next one does.
+    #[schema(value_type = String, format = DateTime)]
+    pub end: Timestamp,
 }
 
 /// cbT that comes in.
@@ -74,6 +61,12 @@ pub struct Grant {
     pub reason: String,
     /// Until when the account may spend from then on.
     pub until: Until,
+    /// When what is left of it leaves the balance, to the second; without it, never.
+    pub expires: Option<Timestamp>,
+    /// The period that it is for. One that begins later than the account's begins a new period: nothing is used of it
+    /// yet, it brings this much, and workspaces may draw all of their allocations again. The account's own period brings
+    /// that much more. An earlier one, from news that come late, changes no period.
+    pub period: Option<Period>,
 }
 
 /// Makes an account's ledger if it has none.
@@ -87,6 +80,20 @@ pub async fn open(app: &App, account: UserId) -> Result<()> {
         .map(drop)
 }
 
+/// From now on the account may spend until then. An account without a ledger gets one.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn allow(app: &App, account: UserId, until: Until) -> Result<()> {
+    // `account` as it is: an update needs something to do.
+    let update = until.write(change(account)?.set("account", account)?)?;
+    if let Outcome::Refused(None) = app.db().update(&update).await? {
+        open(app, account).await?;
+        app.db().update(&update).await?;
+    }
+    Ok(())
+}
+
 /// Grants cbT to an account, and makes its ledger if it has none. A repetition under the same name answers the first
 /// one's entry.
 ///
@@ -94,189 +101,88 @@ pub async fn open(app: &App, account: UserId) -> Result<()> {
 /// `Conflict` when the balance would pass 4·10^12 cbT; `Unavailable` when the table does not answer (granting again
 /// under the same name is safe).
 pub async fn grant(app: &App, account: UserId, grant: &Grant) -> Result<Entry> {
-    let name = Name::Other(grant.operation.0.clone());
-    let mut tries = Tries::begin();
-    loop {
-        let Some(head) = app.db().get::<Head>(&keys::ledger_head(account)).await? else {
+    if let Some(expires_at) = grant.expires {
+        let reminder = Reminder { account, expires_at };
+        app.db().put(&reminder, Some(&Cond::item_absent())).await?;
+    }
+    let name = grant.operation.name();
+    let mut plan = |seen: &Seen<'_>| coming(app, seen, grant);
+    match named::once(app, account, &name, &mut plan).await {
+        Err(Error::NotFound) => {
             open(app, account).await?;
-            continue;
-        };
-        head.known()?;
-        if let Some(entry) = head.entry(&name) {
-            return Ok(entry);
+            named::once(app, account, &name, plan).await
         }
-        // Read after the head: an operation that was flushed before `rev` has its row, a later flush moves `rev`.
-        let row = app
-            .db()
-            .get::<flush::Operation>(&keys::ledger_operation(account, &grant.operation.0))
-            .await?;
-        if let Some(row) = row {
-            return Ok(row.entry);
-        }
-        if too_much(&head, grant.amount.cbt()) {
-            return Err(Error::Conflict {
-                code: BALANCE_LIMIT,
-                detail: "the balance would be too large".into(),
-            });
-        }
-        let coming = Movement {
-            kind: Kind::Grant,
-            delta: grant.amount.cbt(),
-            held: Cbt::ZERO,
-            at: app.clock().now(),
-            until: None,
-            memo: None,
-            reason: Some(grant.reason.clone()),
-        };
-        let mut update = movement(account, &name, &coming, ROOM)?.when(Cond::eq("rev", head.rev)?);
-        if let Until::At(at) = grant.until {
-            update = update.set("until", at.as_second())?;
-        }
-        let head: Head = match app.db().update(&update).await? {
-            Outcome::Applied(doc) | Outcome::Refused(Some(doc)) => doc.read()?,
-            Outcome::Refused(None) => continue,
-        };
-        if let Some(entry) = head.entry(&name) {
-            return Ok(entry);
-        }
-        if head.jn >= ROOM {
-            make_room(app, &head).await?;
-        }
-        tries.wait().await?;
+        done => done,
     }
 }
 
-/// Makes the ledger of an account that begins its trial, and grants its plan's monthly cbT; the account may spend until
-/// the trial ends. May be repeated.
-///
-/// # Errors
-/// As `grant`.
-pub async fn grant_trial(app: &App, account: &Account) -> Result<()> {
-    let user = account.user_id;
-    let monthly = account.plan.monthly_cbt().and_then(|cbt| Positive::new(cbt).ok());
-    if let Some(amount) = monthly {
-        let trial = Grant {
-            operation: Operation::trial(user),
-            amount,
-            reason: format!("Trial of the {:?} plan", account.plan),
-            until: Until::At(account.trial_ends_at),
-        };
-        return grant(app, user, &trial).await.map(drop);
-    }
-    open(app, user).await?;
-    let update = change(user)?.set("until", account.trial_ends_at.as_second())?;
-    app.db()
-        .update(&update.when(Cond::absent("until")))
-        .await
-        .map(drop)
-}
-
-/// What an operator grants.
-#[derive(Debug, Clone)]
-pub struct GrantOrder {
-    /// To whom.
-    pub user: UserId,
-    /// How much.
-    pub amount: Positive,
-    /// Why.
-    pub reason: String,
-}
-
-/// An operator's grant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GrantView {
-    /// The operation, to find it again in the audit log.
-    pub operation_id: OperationId,
-    /// To whom.
-    pub user_id: UserId,
-    /// How much.
-    pub amount: Cbt,
-    /// Why.
-    pub reason: String,
-    /// When it was ordered.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-}
-
-/// Orders a grant and carries it out. The order (its audit record, the answer under the Idempotency-Key and an event)
-/// commits first, under an operation id of its own; so there is no grant without its audit record, a repetition finds
-/// the same operation, and what dies between order and grant is carried out by the event's publisher.
-///
-/// # Errors
-/// `Invalid` on `userId` when there is no such account, on `amount` when the balance would be too large;
-/// `Unavailable` when the grant could not be carried out at once: it will be, or the same request does it.
-pub async fn order(
-    app: &App,
-    cause: &Context,
-    once: &OnceKey,
-    order: GrantOrder,
-) -> Result<Reply<GrantView>> {
-    let head = app.db().get::<Head>(&keys::ledger_head(order.user)).await?;
-    if head.is_some_and(|h| too_much(&h, order.amount.cbt())) {
-        return Err(Error::field("amount", "the balance would be too large"));
-    }
-    let view = GrantView {
-        operation_id: OperationId::new(app.clock()),
-        user_id: order.user,
-        amount: order.amount.cbt(),
-        reason: order.reason,
-        at: cause.now,
-    };
-    let data = serde_json::to_value(&view).map_err(Error::internal)?;
-    let known = || Error::field("userId", "there is no such account");
-    let ordered = app
-        .tx(cause)
-        .check(keys::account(order.user), Cond::item_exists(), known)
-        .audit(Action::LedgerGranted, Scope::Platform, order.user, data)?
-        .event(GRANT_REQUESTED, &view)?
-        .once(Some(once))
-        .commit(Reply::created(&view)?)
-        .await?;
-    let order = serde_json::from_str(&ordered.body).map_err(Error::internal)?;
-    Box::pin(carry_out(app, order)).await?;
-    Ok(ordered)
-}
-
-async fn carry_out(app: &App, ordered: GrantView) -> Result<()> {
-    let ordered_grant = Grant {
-        operation: Operation::granted(ordered.operation_id),
-        amount: Positive::new(ordered.amount).map_err(Error::internal)?,
-        reason: ordered.reason,
-        until: Until::Unchanged,
-    };
-    match grant(app, ordered.user_id, &ordered_grant).await {
-        // The balance grew between the order and now. Trying again would not help; the audit log has the order.
-        Err(Error::Conflict {
+fn coming(app: &App, seen: &Seen<'_>, grant: &Grant) -> Result<Update> {
+    let head = seen.head;
+    let amount = grant.amount.cbt();
+    if too_much(head, amount) {
+        return Err(Error::Conflict {
             code: BALANCE_LIMIT,
-            detail,
-        }) => {
-            tracing::error!(operation = %ordered.operation_id, detail, "an operator's grant cannot be carried out");
-            Ok(())
-        }
-        done => done.map(drop),
+            detail: "the balance would be too large".into(),
+        });
+    }
+    let coming = Movement {
+        delta: amount,
+        until: grant.expires,
+        reason: Some(grant.reason.clone()),
+        ..Movement::of(Kind::Grant, app.clock().now())
+    };
+    let update = movement(head.account, &grant.operation.name(), &coming, ROOM)?;
+    let update = match grant.expires {
+        Some(expires) => lot(update, seen, amount, expires)?,
+        None => for_good(update, head, amount)?,
+    };
+    let update = match &grant.period {
+        Some(period) => in_period(update, head, amount, period)?,
+        None => update,
+    };
+    grant.until.write(update)
+}
+
+/// Adds a lot. What is consumed while this is decided burns the lots as they are then, this one included: so, while that
+/// makes a difference and there is hope, the balance must stand still.
+fn lot(update: Update, seen: &Seen<'_>, amount: Cbt, expires: Timestamp) -> Result<Update> {
+    let head = seen.head;
+    let mut lots = head.lots_now();
+    lots.insert(amount, expires.as_second());
+    let base = Cbt::micro(head.posted.as_micro() + amount.as_micro());
+    let update = head.with_lots(update, &lots, base)?;
+    if seen.exact {
+        return Ok(update.when(Cond::eq("posted", head.posted.as_micro())?));
+    }
+    Ok(update)
+}
+
+/// What never expires leaves the lots alone, whatever is consumed meanwhile.
+pub(super) fn for_good(update: Update, head: &Head, amount: Cbt) -> Result<Update> {
+    let update = update.when(head.same_lots()?);
+    match head.base {
+        Some(_) => update.increase("base", amount.as_micro()),
+        None => Ok(update),
     }
 }
 
-/// Carries out what an outbox record asks of the ledger; false when it asks nothing. May be repeated.
-///
-/// # Errors
-/// As `grant`.
-pub async fn on_event(app: &App, event: &OutboxRecord) -> Result<bool> {
-    match event.event_type.as_str() {
-        TRIAL_STARTED => {
-            let started: TrialStarted = read(&event.data)?;
-            let account = app.db().get::<Account>(&keys::account(started.user_id)).await?;
-            if let Some(account) = account {
-                grant_trial(app, &account).await?;
+fn in_period(update: Update, head: &Head, amount: Cbt, period: &Period) -> Result<Update> {
+    match head.period {
+        Some(known) if period.start < known.start => Ok(update),
+        Some(known) if period.start == known.start => {
+            update.set("period", period)?.add("quota", amount.as_micro())
+        }
+        _ => {
+            let mut update = update
+                .set("period", period)?
+                .set("quota", amount.as_micro())?
+                .set("used", 0)?;
+            for (workspace, cap) in &head.caps {
+                let (left, used) = (["caps", workspace, "left"], ["caps", workspace, "used"]);
+                let again = cap.used.as_micro();
+                update = update.sum(left, left, again)?.sum(used, used, -again)?;
             }
-            Ok(true)
+            Ok(update)
         }
-        GRANT_REQUESTED => carry_out(app, read(&event.data)?).await.map(|()| true),
-        _ => Ok(false),
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(data: &Value) -> Result<T> {
-    serde_json::from_value(data.clone()).map_err(Error::internal)
 }

@@ -1,18 +1,22 @@
 //! What an account's owner sees: the balance, and every entry, exact at once.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, EntryView};
+use super::expire::expire;
+use super::grant::Period;
 use super::head::Head;
+use super::lots::Lot;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::money::Cbt;
 use crate::store::page::cursor;
-use crate::store::{Entity, Page, PageRequest, keys};
+use crate::store::{Doc, Entity, Page, PageRequest, keys};
 
 /// How much cbT an account has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Balance {
     /// The sum of all entries.
@@ -21,6 +25,56 @@ pub struct Balance {
     pub available: Cbt,
     /// What running calls hold.
     pub held: Cbt,
+    /// The part of it that expires, in the order in which it is spent: soonest first, and before what never expires.
+    pub lots: Vec<LotView>,
+    /// What was charged since the period began.
+    pub used: Cbt,
+    /// What the period brought; top-ups do not count.
+    pub quota: Cbt,
+    /// The period; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
+}
+
+/// cbT that expires together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LotView {
+    /// What is left of it.
+    pub amount: Cbt,
+    /// From when it cannot be spent.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+/// How an account stands in its period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose.
+    pub account: UserId,
+    /// What was charged since the period began.
+    pub used: Cbt,
+    /// What the period brought.
+    pub quota: Cbt,
+    /// The period; absent before the first.
+    pub period: Option<Period>,
+}
+
+/// How the account whose head this image of the table's stream shows stood then; `None` when it shows no head.
+///
+/// # Errors
+/// `Internal` when the image is not what a head looks like.
+pub fn standing(image: &Doc) -> Result<Option<Standing>> {
+    let Some(account) = keys::account_of_head(&image.key()?) else {
+        return Ok(None);
+    };
+    let amount = |name| -> Result<Cbt> { Ok(Cbt::micro(image.field::<i64>(name)?.unwrap_or(0))) };
+    Ok(Some(Standing {
+        account,
+        used: amount("used")?,
+        quota: amount("quota")?,
+        period: image.field("period")?,
+    }))
 }
 
 /// An account's balance; zero for one without a ledger.
@@ -28,15 +82,27 @@ pub struct Balance {
 /// # Errors
 /// When the table does not answer.
 pub async fn balance(app: &App, account: UserId) -> Result<Balance> {
-    let head = app
-        .db()
-        .get::<Head>(&keys::ledger_head(account))
-        .await?
-        .unwrap_or_else(|| Head::empty(account));
+    let key = keys::ledger_head(account);
+    let mut head = app.db().get::<Head>(&key).await?;
+    if head.as_ref().is_some_and(|h| !h.lots_stand(app.clock().now())) {
+        expire(app, account).await?;
+        head = app.db().get::<Head>(&key).await?;
+    }
+    let head = head.unwrap_or_else(|| Head::empty(account));
+    let view = |lot: &Lot| -> Result<LotView> {
+        Ok(LotView {
+            amount: lot.amount,
+            expires_at: Timestamp::from_second(lot.expires).map_err(Error::internal)?,
+        })
+    };
     Ok(Balance {
         balance: head.posted,
         available: head.avail,
         held: head.held(),
+        lots: head.lots_now().lots.iter().map(view).collect::<Result<_>>()?,
+        used: head.used,
+        quota: head.quota,
+        period: head.period,
     })
 }
 

@@ -10,19 +10,28 @@
 //! - `end` settles, releases or expires: one operation per call, so exactly one wins. A hold that is still in the journal
 //!   is its own fence (its end cannot have left before it); otherwise `rev` is, read before the hold's row.
 //! - `flush` moves entries into rows (rows first, then the head, if no other flush was faster); `sweep` ends what died.
-//! - `grant` brings cbT in, each under the name of an operation that happens once.
+//! - `grant` brings cbT in, each under the name of an operation that happens once. What expires is a lot: the head burns
+//!   lots late (soonest first, by what was consumed since they were written down), so a call never touches them.
+//! - `expire` takes out what a lot has left when its time has come, but for what running calls hold of it.
 //!
 //! Invariants (tests/suite/ledger*.rs): the deltas of all entries add up to the balance, their `held` to what is held;
 //! `avail` is never below zero; numbers have no gap and each entry's balance is the one before plus its delta; every hold
 //! ends, once; no operation moves anything twice.
 
 mod bill;
+mod caps;
 mod entry;
+mod expire;
 mod flush;
 mod grant;
 mod head;
 mod history;
 mod hold;
+mod lots;
+mod movement;
+mod named;
+mod operation;
+mod order;
 mod reserve;
 mod settle;
 mod sweep;
@@ -31,13 +40,15 @@ pub use bill::{
     ALREADY_BILLED, Bill, CallStatus, USAGE_RECORDED, Usage, UsageRecorded, bill_tx, decided, usage_event_id,
 };
 pub use entry::{Entry, EntryView, Kind, Memo};
+pub use expire::{LotsSwept, expire, sweep_lots};
 pub use flush::{Flushed, FlushedAll, flush, flush_all, is_due};
-pub use grant::{
-    GRANT_REQUESTED, Grant, GrantOrder, GrantView, Operation, TRIAL_STARTED, TrialStarted, Until, grant,
-    grant_trial, on_event, open, order,
-};
-pub use history::{Balance, balance, entries, history};
+pub use grant::{Grant, Period, Until, allow, grant, open};
+pub use history::{Balance, LotView, Standing, balance, entries, history, standing};
 pub use hold::{Checkpoint, End, Hold, HoldState, Progress, Reservation, checkpoint, find, request_stop};
+pub use operation::{LineReason, Operation};
+pub use order::{
+    GRANT_REQUESTED, GrantOrder, GrantView, TRIAL_STARTED, TrialStarted, grant_trial, on_event, order,
+};
 pub use reserve::{HoldRequest, Refused, Reserve, reserve};
 pub use settle::{Ended, end};
 pub use sweep::{Swept, sweep};

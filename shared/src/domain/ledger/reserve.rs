@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::Tries;
 use super::entry::{Kind, Memo};
+use super::expire::expire_of;
 use super::flush::make_room;
-use super::head::{Head, Movement, Name, ROOM, movement};
+use super::head::{Head, ROOM};
 use super::hold::{Hold, Reservation};
+use super::movement::{Movement, Name, movement};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::{CallId, UserId};
@@ -78,19 +80,18 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
     loop {
         let now = app.clock().now();
         let hold = Movement {
-            kind: Kind::Hold,
-            delta: Cbt::ZERO,
             held: request.amount.cbt(),
-            at: now,
             until: Some(request.expires_at),
             memo: Some(request.memo.clone()),
-            reason: None,
+            ..Movement::of(Kind::Hold, now)
         };
         let live = Cond::absent("until").or(Cond::gt("until", now.as_second())?);
+        let lots = Cond::absent("lotEnd").or(Cond::gt("lotEnd", now.as_second())?);
         let covered = Cond::ge("avail", request.amount.cbt().as_micro())?;
         let update = movement(request.account, &name, &hold, ROOM)?
             .when(covered)
-            .when(live);
+            .when(live)
+            .when(lots);
         // Sent once: a repetition after a flush would not meet its own operation in the journal, and hold twice.
         let head: Head = match app.db().update_once(&update).await {
             Ok(Outcome::Applied(doc) | Outcome::Refused(Some(doc))) => doc.read()?,
@@ -104,6 +105,11 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
         }
         if !head.may_spend(now) {
             return Err(Error::SubscriptionRequired);
+        }
+        if !head.lots_stand(now) {
+            expire_of(app, &head).await?;
+            tries.wait().await?;
+            continue;
         }
         if head.avail < request.amount.cbt() {
             return Ok(Reserve::Refused(Refused {

@@ -2,14 +2,17 @@
 
 use super::Tries;
 use super::entry::{Entry, Kind};
+use super::expire;
 use super::flush::make_room;
-use super::head::{Head, Movement, Name, ROOM_TO_END, movement};
+use super::head::{Head, ROOM_TO_END};
 use super::hold::{End, Hold, HoldState, Reservation};
+use super::lots::{Ending, Lots};
+use super::movement::{Movement, Name, movement, movements};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::money::{Amount, Cbt};
 use crate::store::keys;
-use crate::store::{Cond, Outcome};
+use crate::store::{Cond, Outcome, Update};
 
 /// How a hold ended, whoever ended it.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,27 +40,27 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
     let (charge, excess) = r.clamp(wanted);
     let (hold, end) = (Name::Hold(r.call), Name::End(r.call));
     let mut fence = None;
+    // Only a head of which something is due need be known to end a hold.
+    let mut dues: Option<Head> = None;
     let mut tries = Tries::begin();
     loop {
+        let kind = if charge == Amount::ZERO {
+            empty
+        } else {
+            Kind::Consume
+        };
         let closing = Movement {
-            kind: if charge == Amount::ZERO {
-                empty
-            } else {
-                Kind::Consume
-            },
             delta: -charge.cbt(),
             held: -r.held.cbt(),
-            at: app.clock().now(),
-            until: None,
             memo: Some(r.memo.clone()),
-            reason: None,
+            ..Movement::of(kind, app.clock().now())
         };
         // While the hold is in the journal its end cannot have left it: a flush takes both or only the hold.
         let once = match fence {
             None => Cond::exists(["ops", &hold.to_string()]),
             Some(rev) => Cond::eq("rev", rev)?,
         };
-        let update = movement(r.account, &end, &closing, ROOM_TO_END)?.when(once);
+        let update = closing_update(r, (&end, &closing), dues.as_ref())?.when(once);
         let head: Head = match app.db().update(&update).await? {
             Outcome::Applied(doc) | Outcome::Refused(Some(doc)) => doc.read()?,
             Outcome::Refused(None) => return Err(Error::internal("a hold on a ledger that does not exist")),
@@ -72,7 +75,7 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
         if head.jn >= ROOM_TO_END {
             make_room(app, &head).await?;
             tries.wait().await?;
-        } else if fence.is_some() {
+        } else if fence.is_some() || dues.is_some() {
             tries.wait().await?;
         }
         // Read after the head: an end that was flushed before `rev` shows in the row, a later one moves `rev`.
@@ -88,7 +91,45 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
             return Err(Error::internal("the end of a hold that was never made"));
         }
         fence = head.entry(&hold).is_none().then_some(head.rev);
+        dues = Some(head).filter(|h| !h.due.is_empty());
     }
+}
+
+/// The update that ends a hold. Of a head of which something is due to expire with the holds that cover it (`dues`), what
+/// this hold has covered leaves in the same update.
+fn closing_update(
+    r: &Reservation,
+    (name, closing): (&Name, &Movement),
+    dues: Option<&Head>,
+) -> Result<Update> {
+    let charge = -closing.delta.as_micro();
+    let update = match dues {
+        None => movement(r.account, name, closing, ROOM_TO_END)?.when(Cond::absent("due")),
+        Some(head) => with_dues(r, (name, closing), head)?,
+    };
+    match charge {
+        0 => Ok(update),
+        charge => update.add("used", charge),
+    }
+}
+
+fn with_dues(r: &Reservation, (name, closing): (&Name, &Movement), head: &Head) -> Result<Update> {
+    let mut lots = Lots {
+        lots: head.lots.clone(),
+        dues: head.due.clone(),
+    };
+    let (borne, gone) = lots.end(Ending {
+        seq: r.seq,
+        held: r.held.cbt(),
+        charge: -closing.delta,
+    });
+    let mut all = vec![(name.clone(), closing.clone())];
+    all.extend(expire::entries(&gone, head.lv + 1, closing.at));
+    let expired: i64 = all.iter().skip(1).map(|(_, m)| m.delta.as_micro()).sum();
+    // The lots stay as they were written down: what they did not bear must not burn them.
+    let base = head.base.unwrap_or(head.posted).as_micro() - borne.as_micro() + expired;
+    let update = movements(r.account, &all, ROOM_TO_END)?;
+    head.with_lots(update, &lots, Cbt::micro(base))
 }
 
 pub(super) fn of_entry(entry: &Entry) -> Result<End> {

@@ -81,3 +81,27 @@ pub fn holds_until(at: Timestamp) -> String {
 pub fn bill(call: CallId) -> Key {
     Key::raw(format!("CALL#{call}"), "BILL")
 }
+
+/// What reminds of the cbT of an account that expires at that moment.
+pub fn ledger_lot(account: UserId, expires_at: Timestamp) -> Key {
+    Key::raw(format!("LOTS#{account}"), format!("LOT#{}", sortable(expires_at)))
+}
+
+/// Lots by the time they expire, in one of `SHARDS` partitions of the first index.
+pub fn lot_expiry(account: UserId, expires_at: Timestamp) -> Index {
+    Index {
+        pk: expiring_lots(shard(account.as_bytes())),
+        sk: format!("{}#{account}", sortable(expires_at)),
+    }
+}
+
+/// One shard of the lots in the first index.
+pub fn expiring_lots(shard: u8) -> String {
+    format!("EXPIRING#{shard:02}")
+}
+
+/// The upper end of the lots that have expired at `at`.
+pub fn lots_until(at: Timestamp) -> String {
+    // Past every account of that very moment.
+    format!("{}$", sortable(at))
+}

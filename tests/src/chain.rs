@@ -36,6 +36,7 @@ pub async fn told(t: &TestApp) -> Vec<Change> {
             changes.push(Change {
                 sequence: (1_000 + changes.len()).to_string(),
                 new: Some(camarad::store::Doc::from_stream(image)),
+                old: None,
                 expired: false,
             });
         }

@@ -69,14 +69,19 @@ pub async fn faulty_and_raw(faults: &Faults) -> (Db, Client) {
 
 /// The address of a dynoxide of its own, with the table made; for tests that bring a client of their own.
 pub async fn dynoxide_endpoint() -> String {
+    let database = dynoxide::Database::memory().expect("a database in memory");
+    served(&database).await
+}
+
+/// The address at which this database is served, with the table made; for tests that fill it by themselves.
+pub async fn served(database: &dynoxide::Database) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let database = dynoxide::Database::memory().expect("a database in memory");
     tokio::spawn(dynoxide::server::serve_with_shutdown(
         listener,
-        database,
+        database.clone(),
         std::future::pending(),
     ));
     let client = Client::from_conf(config(&endpoint, "000000000001").build());

@@ -124,6 +124,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("notice", item(keys::notice(user, notice))),
         ("notices", list(keys::notices(user))),
         ("notice_told", item(keys::notice_told(user, event))),
+        ("quota_warned", item(keys::quota_warned(user, at, 111))),
         ("health", item(keys::health())),
     ];
     let names = [
@@ -141,6 +142,8 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         (agent.own(), "{agent}"),
         (keys::digest("hash"), "{hash}"),
         ("2023-11-14T22:13:20.000Z".into(), "{time}"),
+        ("2023-11-14T22:13:20Z".into(), "{time}"),
+        ("#111".into(), "#{percent}"),
         ("424242424242".into(), "{seq}"),
     ];
     rows.into_iter()

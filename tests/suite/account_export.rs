@@ -174,7 +174,7 @@ fn explained(item: &str) -> bool {
         // Sums over all members of a workspace.
         || kind("usageCounter")
         // That a notice was told: the notice is in the archive.
-        || kind("notice-told")
+        || kind("notice-told") || kind("quota-warned")
         // On its way, and gone within a second.
         || kind("outbox")
         // The workspace's log: its owner's.

@@ -345,12 +345,17 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
         "",
         &ann.get(&format!("/api/usage?workspaceId={workspace}")).await,
     );
-    l.row(
-        "GET /api/usage/stats",
-        "",
-        &ann.get(&format!("/api/usage/stats?workspaceId={workspace}"))
-            .await,
-    );
+    for (route, note, rest) in [
+        ("stats", "in UTC", ""),
+        ("stats", "in another zone", "&timezone=Europe/Bucharest"),
+        ("breakdown", "in UTC", ""),
+        ("export", "until its head", ""),
+    ] {
+        let answer = ann
+            .get(&format!("/api/usage/{route}?workspaceId={workspace}{rest}"))
+            .await;
+        l.row(&format!("GET /api/usage/{route}"), note, &answer);
+    }
 }
 
 /// So slow that a call's checkpoint, which runs beside it, always ends before the call does.

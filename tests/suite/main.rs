@@ -58,6 +58,8 @@ mod signing_keys;
 mod store;
 mod tidy;
 mod usage;
+mod usage_charts;
+mod usage_export;
 mod users;
 mod walk;
 mod watched;

@@ -44,6 +44,7 @@ async fn waiting(t: &TestApp) -> Vec<Change> {
             changes.push(Change {
                 sequence: (1_000 + changes.len()).to_string(),
                 new: Some(doc),
+                old: None,
                 expired: false,
             });
         }
@@ -294,6 +295,7 @@ async fn rows_that_expired_or_vanished_are_no_events() {
     changes.push(Change {
         sequence: "2".into(),
         new: None,
+        old: None,
         expired: false,
     });
     assert_eq!(outbox::handle(t.app.clone(), changes).await, None);

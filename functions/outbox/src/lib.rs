@@ -1,9 +1,11 @@
-//! What the table's stream wakes: the publisher of domain events, the flush of ledgers, the sealer of audit records.
+//! What the table's stream wakes: the publisher of domain events, the flush of ledgers, quota warnings, the sealer of
+//! audit records.
 
 use std::collections::BTreeMap;
 
 use camarad::app::App;
 use camarad::domain::audit::seal;
+use camarad::domain::usage::quota::{self, Passed};
 use camarad::domain::{ledger, outbox};
 use camarad::error::Result;
 use camarad::ids::{EventId, UserId};
@@ -16,6 +18,8 @@ use camarad::store::record::OutboxRecord;
 struct Work {
     events: BTreeMap<EventId, (usize, OutboxRecord)>,
     ledgers: BTreeMap<UserId, usize>,
+    /// Thresholds of quotas.
+    passed: Vec<(usize, Passed)>,
     /// Scopes and places of audit records, with the place of the first change.
     audits: Option<(usize, Vec<(String, String)>)>,
 }
@@ -29,6 +33,13 @@ pub async fn handle(app: App, changes: Vec<Change>) -> Option<String> {
         if let Err(error) = work.read(place, change) {
             tracing::error!(error = %error, cause = ?error, sequence = change.sequence, "a change cannot be read");
             failed.push(place);
+        }
+    }
+    // First, as somebody waits for them.
+    for (place, passed) in &work.passed {
+        if let Err(error) = quota::warn(&app, passed).await {
+            tracing::error!(error = %error, cause = ?error, "a quota warning could not be given");
+            failed.push(*place);
         }
     }
     let records: Vec<_> = work.events.values().map(|(_, record)| record.clone()).collect();
@@ -71,8 +82,12 @@ impl Work {
         } else if keys::is_outbox(&key) {
             let record: OutboxRecord = image.clone().read()?;
             self.events.entry(record.id).or_insert((place, record));
-        } else if let Some(account) = ledger::is_due(image)? {
-            self.ledgers.entry(account).or_insert(place);
+        } else {
+            let passed = quota::passed(change.old.as_ref(), image)?;
+            self.passed.extend(passed.into_iter().map(|p| (place, p)));
+            if let Some(account) = ledger::is_due(image)? {
+                self.ledgers.entry(account).or_insert(place);
+            }
         }
         Ok(())
     }

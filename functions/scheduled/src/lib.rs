@@ -2,6 +2,7 @@
 
 use camarad::app::App;
 use camarad::domain::auth::signing;
+use camarad::domain::usage::quota;
 use camarad::domain::users::deletion;
 use camarad::domain::{audit, ledger, outbox};
 use camarad::error::Result;
@@ -14,7 +15,7 @@ pub enum Job {
     /// Every minute: ends holds that have expired, takes expired cbT out of balances, publishes events that the table's stream overlooked, carries on with
     /// deletions of accounts.
     Sweep,
-    /// Every night: moves every journal that is left in the head of a ledger.
+    /// Every night: moves every journal that is left in the head of a ledger, and gives quota warnings that were missed.
     FlushLedgers,
     /// Every hour: makes a new signing key when the newest is thirty days old, and takes back those that are over.
     RotateSigningKeys,
@@ -49,11 +50,15 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
             );
         }
         Job::FlushLedgers => {
+            let quotas = quota::sweep(&app).await;
             let all = ledger::flush_all(&app).await?;
+            let quotas = quotas?;
             tracing::info!(
                 ledgers = all.ledgers,
                 moved = all.moved,
                 failed = all.failed,
+                quotas.warned = quotas.warned,
+                quotas.failed = quotas.failed,
                 "flushed"
             );
         }

@@ -1,52 +1,39 @@
 //! `/api/usage`: what a workspace's AI calls used.
 
+mod file;
+pub mod parameters;
+
 use axum::extract::State;
+use axum::response::Response;
 use camarad::app::App;
 use camarad::domain::permissions::grant;
+use camarad::domain::usage::breakdown::{self, BreakdownView};
 use camarad::domain::usage::event::{self, UsageEventView};
-use camarad::domain::usage::stats::{self, StatsQuery, StatsView};
-use camarad::domain::usage::{Bucket, Dimension};
+use camarad::domain::usage::stats::{self, StatsView};
 use camarad::error::Result;
 use camarad::http::problem::ReadProblems;
-use camarad::http::{Member, Paging, Query};
+use camarad::http::{Member, MemberWithProfile, Paging, Query};
 use camarad::ids::WorkspaceId;
 use camarad::reply::Reply;
 use camarad::store::Page;
-use jiff::Timestamp;
-use serde::Deserialize;
+use http::Method;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use parameters::{BreakdownParameters, ExportParameters, StatsParameters};
+
 /// The routes of this function.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(stats))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(stats))
+        .routes(routes!(breakdown))
+        .routes(routes!(export))
 }
 
-#[derive(Debug, Deserialize, garde::Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StatsParameters {
-    /// Read by `Member`.
-    #[garde(skip)]
-    #[serde(rename = "workspaceId")]
-    _workspace_id: WorkspaceId,
-    #[garde(skip)]
-    #[serde(default = "by_day")]
-    range: Bucket,
-    #[garde(skip)]
-    from: Option<Timestamp>,
-    #[garde(skip)]
-    to: Option<Timestamp>,
-    #[garde(skip)]
-    #[serde(default = "undivided")]
-    group_by: Dimension,
-}
-
-fn by_day() -> Bucket {
-    Bucket::Day
-}
-
-fn undivided() -> Dimension {
-    Dimension::All
+/// Which of them stream, as template.yaml tells API Gateway.
+pub fn streams(method: &Method, path: &str) -> bool {
+    *method == Method::GET && path.ends_with("/export")
 }
 
 /// The calls of a workspace, newest first
@@ -63,27 +50,46 @@ async fn list(
 
 /// Sums over time, shaped for charts
 ///
-/// Every bucket of the span is there, the empty ones too. Buckets are in UTC. Without `from` and `to`: the last 24
-/// hours, 30 days or 12 months.
+/// Every bucket of the span is there, the empty ones too. Buckets follow the calendar of the time zone: a day has 23 to 25
+/// hours where clocks change. Without `from` and `to`: the last 24 hours, 30 days or 12 months.
 #[utoipa::path(get, path = "/api/usage/stats", tag = "usage",
-    params(
-        ("workspaceId" = WorkspaceId, Query),
-        ("range" = Option<Bucket>, Query, description = "the size of the buckets; `day` unless told"),
-        ("from" = Option<String>, Query, description = "a moment in the first bucket, RFC 3339"),
-        ("to" = Option<String>, Query, description = "the end, itself not included, RFC 3339"),
-        ("groupBy" = Option<Dimension>, Query, description = "what each bucket is divided by; `none` unless told")
-    ),
-    responses((status = 200, body = StatsView), ReadProblems))]
+    params(StatsParameters), responses((status = 200, body = StatsView), ReadProblems))]
 async fn stats(
     State(app): State<App>,
-    who: Member<grant::WorkspaceView>,
+    who: MemberWithProfile<grant::WorkspaceView>,
     Query(asked): Query<StatsParameters>,
 ) -> Result<Reply<StatsView>> {
-    let query = StatsQuery {
-        range: asked.range,
-        from: asked.from,
-        to: asked.to,
-        group_by: asked.group_by,
-    };
-    Reply::ok(&stats::stats(app.db(), who.workspace.id, &query, who.context().now).await?)
+    let (member, query) = (&who.member, asked.query(&who.profile)?);
+    Reply::ok(&stats::stats(app.db(), member.workspace.id, &query, member.context().now).await?)
+}
+
+/// Who used how much
+///
+/// By agent, model or member, the most expensive first, with shares that add up to exactly 100 percent (the largest
+/// remainder method). In whole days of the time zone; without `from` and `to`, the last 30.
+#[utoipa::path(get, path = "/api/usage/breakdown", tag = "usage",
+    params(BreakdownParameters), responses((status = 200, body = BreakdownView), ReadProblems))]
+async fn breakdown(
+    State(app): State<App>,
+    who: MemberWithProfile<grant::WorkspaceView>,
+    Query(asked): Query<BreakdownParameters>,
+) -> Result<Reply<BreakdownView>> {
+    let (member, query) = (&who.member, asked.query(&who.profile)?);
+    Reply::ok(&breakdown::breakdown(app.db(), member.workspace.id, &query, member.context().now).await?)
+}
+
+/// The calls of a workspace as a file
+///
+/// CSV, oldest first. Its last row begins with `end` and has the number of rows and the SHA-256 of all before it: a file
+/// without it was cut. To go on, ask with `from` = the moment and `after` = the call of the last whole row. The export is
+/// recorded as `data.exported`.
+#[utoipa::path(get, path = "/api/usage/export", tag = "usage",
+    params(ExportParameters), responses((status = 200, content((String = "text/csv"))), ReadProblems))]
+async fn export(
+    State(app): State<App>,
+    who: Member<grant::WorkspaceView>,
+    Query(asked): Query<ExportParameters>,
+) -> Result<Response> {
+    let wanted = asked.wanted(who.workspace.id);
+    file::answer(&app, who.context(), (who.caller.user, wanted)).await
 }

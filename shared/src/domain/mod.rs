@@ -4,6 +4,7 @@ pub mod agents;
 pub mod audit;
 pub mod auth;
 pub mod cloud_event;
+mod csv;
 pub mod current;
 pub mod ledger;
 pub mod mail;

@@ -13,9 +13,10 @@ use crate::app::App;
 use crate::context::Context;
 use crate::domain::agents::Agent;
 use crate::domain::permissions::{Grant, Role};
+use crate::domain::users::User;
 use crate::domain::workspaces::{Member as MemberRow, Workspace};
 use crate::error::{Error, Result};
-use crate::ids::{AgentId, WorkspaceId};
+use crate::ids::{AgentId, UserId, WorkspaceId};
 use crate::store::db::Batch;
 use crate::store::{Key, keys};
 
@@ -113,13 +114,45 @@ impl<P: Grant> FromRequestParts<App> for Member<P> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        // Who comes first: a stranger learns nothing from how an id is written.
-        let claimed = authenticate(parts, app).await?;
-        let workspace = match workspace_of(parts, app).await {
-            Ok(workspace) => workspace,
-            Err(error) => return Err(claimed.settle(parts, app).await.err().unwrap_or(error)),
-        };
-        Ok(admit(parts, app, workspace, &[]).await?.0)
+        Ok(in_workspace(parts, app, |_| None).await?.0)
+    }
+}
+
+/// Proves `P` in the workspace that a request is about, and reads what else is to be known of the caller.
+async fn in_workspace<P: Grant>(
+    parts: &mut Parts,
+    app: &App,
+    extra: impl Fn(UserId) -> Option<Key>,
+) -> Result<(Member<P>, Batch)> {
+    // Who comes first: a stranger learns nothing from how an id is written.
+    let claimed = authenticate(parts, app).await?;
+    let workspace = match workspace_of(parts, app).await {
+        Ok(workspace) => workspace,
+        Err(error) => return Err(claimed.settle(parts, app).await.err().unwrap_or(error)),
+    };
+    let extra: Vec<_> = extra(claimed.user).into_iter().collect();
+    admit(parts, app, workspace, &extra).await
+}
+
+/// The same with the caller's profile, read in the same round trip.
+#[derive(Debug, Clone)]
+pub struct MemberWithProfile<P> {
+    /// The member.
+    pub member: Member<P>,
+    /// Who that is.
+    pub profile: User,
+}
+
+impl<P: Grant> FromRequestParts<App> for MemberWithProfile<P> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let (member, mut read) = in_workspace::<P>(parts, app, |user| Some(keys::user(user))).await?;
+        let profile = read.read::<User>(&keys::user(member.caller.user))?;
+        Ok(Self {
+            profile: profile.ok_or(Error::NotFound)?,
+            member,
+        })
     }
 }
 

@@ -24,7 +24,7 @@ pub use body::{Body, OptionalBody};
 pub use caller::{Caller, Credential, Fresh, Operator};
 pub use client::Deadline;
 pub use form::FormOrBody;
-pub use member::{AgentMember, Member};
+pub use member::{AgentMember, Member, MemberWithProfile};
 pub use once::{Once, OnceRequired};
 pub use pairs::Pairs;
 pub use precondition::{IfMatch, IfNoneMatch};

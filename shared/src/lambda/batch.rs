@@ -30,6 +30,8 @@ pub struct Message {
 pub struct Change {
     /// The record's sequence number, for the partial batch response.
     pub sequence: String,
+    /// The item before the change; `None` when it was created.
+    pub old: Option<Doc>,
     /// The item after the change; `None` when it was removed.
     pub new: Option<Doc>,
     /// Whether DynamoDB removed it because its time was up: never a domain event.
@@ -113,12 +115,11 @@ pub fn changes(event: StreamEvent) -> Vec<Change> {
     };
     let change = |r: EventRecord| {
         let expired = by_ttl(&r);
-        let new = Some(r.change.new_image)
-            .filter(|image| !image.is_empty())
-            .map(Doc::from_stream);
+        let doc = |image: serde_dynamo::Item| Some(image).filter(|i| !i.is_empty()).map(Doc::from_stream);
         Some(Change {
             sequence: r.change.sequence_number?,
-            new,
+            old: doc(r.change.old_image),
+            new: doc(r.change.new_image),
             expired,
         })
     };

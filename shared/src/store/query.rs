@@ -37,6 +37,12 @@ impl Db {
     /// The whole part of a list between two sort keys, both included, oldest first; for parts that are known to be
     /// bounded.
     pub async fn part<E: Entity>(&self, list: &List, from: &str, to: &str) -> Result<Vec<E>> {
+        let docs = self.part_docs(list, from, to).await?;
+        docs.into_iter().map(Doc::read).collect()
+    }
+
+    /// The same, untyped.
+    pub async fn part_docs(&self, list: &List, from: &str, to: &str) -> Result<Vec<Doc>> {
         let mut page = PageRequest::of(PART);
         let mut items = Vec::new();
         loop {
@@ -47,9 +53,7 @@ impl Db {
                 page = page.starting_after(last.key()?.sk());
             }
             let more = docs.next_cursor.is_some();
-            for doc in docs.items {
-                items.push(doc.read()?);
-            }
+            items.extend(docs.items);
             if !more {
                 return Ok(items);
             }

@@ -1,7 +1,8 @@
-//! Rows of CSV (RFC 4180) that a spreadsheet shows and does not run.
+//! Rows of an audit log as CSV.
 
 use super::chain::Seal;
 use super::view::AuditView;
+use crate::domain::csv::line;
 
 /// The first row.
 pub(super) const HEAD: &str = "seq,id,at,action,actorType,actorId,actorUserId,resource,detail,ip,userAgent,network,erased,requestId,hash\r\n";
@@ -45,53 +46,4 @@ pub(super) fn missing(seal: &Seal) -> String {
         last.clone_from(&seal.hash);
     }
     line(&cells)
-}
-
-fn line(cells: &[String]) -> String {
-    let cells: Vec<_> = cells.iter().map(|c| cell(c)).collect();
-    format!("{}\r\n", cells.join(","))
-}
-
-/// A cell. What a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV Injection).
-fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);
-    let guarded = if formula {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    };
-    if guarded.contains([',', '"', '\r', '\n', ';', '\'']) {
-        format!("\"{}\"", guarded.replace('"', "\"\""))
-    } else {
-        guarded
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_rfc_4180_needs_quotes_gets_them() {
-        assert_eq!(cell("plain"), "plain");
-        assert_eq!(cell("a,b"), "\"a,b\"");
-        assert_eq!(cell("say \"hi\"\r\n"), "\"say \"\"hi\"\"\r\n\"");
-        assert_eq!(line(&["a".into(), String::new(), "c".into()]), "a,,c\r\n");
-    }
-
-    #[test]
-    fn nothing_runs_as_a_formula() {
-        for text in [
-            "=1+1",
-            "+1",
-            "-1",
-            "@SUM(A1)",
-            "\t=1",
-            "\r=1",
-            "=cmd|' /C calc'!A0",
-        ] {
-            let cell = cell(text);
-            assert!(cell.starts_with("\"'"), "{cell}");
-        }
-    }
 }

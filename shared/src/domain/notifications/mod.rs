@@ -5,7 +5,7 @@ mod notice;
 mod read;
 mod write;
 
-pub use notice::{Notice, RAISED, stage};
+pub use notice::{Notice, RAISED, event, stage};
 pub use read::{NotificationView, list};
 pub use write::write;
 

@@ -1,13 +1,15 @@
 //! A notice on its way to its row.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::domain::users::preferences::NotificationType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{EventId, UserId};
 use crate::store::Tx;
+use crate::store::record::OutboxRecord;
 
 /// The event that a person is to be told of something; its data is `Notice`.
 pub const RAISED: &str = "com.camarad.notice.raised";
@@ -50,6 +52,19 @@ impl Notice {
 /// `Internal` when the notice cannot be stored.
 pub fn stage<'a>(tx: Tx<'a>, notice: &Notice) -> Result<Tx<'a>> {
     tx.event_as(notice.event_id(), RAISED, notice)
+}
+
+/// The event that a transaction of this moment stages, for who publishes it at once instead of waiting for the stream.
+///
+/// # Errors
+/// `Internal` when the notice cannot be stored.
+pub fn event(notice: &Notice, at: Timestamp) -> Result<OutboxRecord> {
+    Ok(OutboxRecord {
+        id: notice.event_id(),
+        event_type: RAISED.into(),
+        at,
+        data: serde_json::to_value(notice).map_err(Error::internal)?,
+    })
 }
 
 #[cfg(test)]

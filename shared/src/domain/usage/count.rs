@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
 
-use super::counter::{CounterId, Counts};
+use super::counter::{CounterId, Counts, Sum};
 use super::event::UsageEvent;
 use crate::app::App;
 use crate::context::Context;
@@ -168,11 +168,11 @@ async fn count_group(app: &App, events: Vec<Pending>) -> Result<()> {
 }
 
 async fn commit(app: &App, events: &[Pending]) -> Result<()> {
-    let mut sums: BTreeMap<&CounterId, Counts> = BTreeMap::new();
+    let mut sums: BTreeMap<&CounterId, Sum> = BTreeMap::new();
     for event in events {
         for id in &event.counters {
             let sum = sums.entry(id).or_default();
-            *sum = sum.plus(event.counts);
+            sum.add(event.row.recorded.at, event.counts);
         }
     }
     let cause = Context::system("metering-consumer", app.clock().now());
@@ -183,10 +183,8 @@ async fn commit(app: &App, events: &[Pending]) -> Result<()> {
             detail: "the event has been counted already".into(),
         })?;
     }
-    for (id, counts) in sums {
-        tx = tx.update(id.add(&counts)?, || {
-            Error::internal("a counter refused an addition")
-        });
+    for (id, sum) in sums {
+        tx = tx.update(id.add(&sum)?, || Error::internal("a counter refused an addition"));
     }
     tx.run().await
 }

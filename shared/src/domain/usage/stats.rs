@@ -1,22 +1,24 @@
 //! Sums over time, shaped for charts: every bucket of the span is there, the empty ones too.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::bucket::Bucket;
-use super::counter::{Counter, Counts, Dimension};
+use super::counter::{Counts, Dimension};
+use super::sums::{Source, Sums};
+use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 use crate::money::Cbt;
-use crate::store::{Db, keys};
+use crate::store::Db;
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StatsQuery {
     /// The buckets' size.
     pub range: Bucket,
+    /// By whose calendar.
+    pub zone: Zone,
     /// A moment in the first bucket.
     pub from: Option<Timestamp>,
     /// The end, itself not included; now, when absent.
@@ -77,6 +79,9 @@ pub struct BucketView {
     /// When it starts.
     #[schema(value_type = String, format = DateTime)]
     pub start: Timestamp,
+    /// The same as the clocks of the time zone show it: RFC 3339 with their offset; with the zone in brackets, RFC 9557.
+    #[schema(value_type = String, format = DateTime)]
+    pub local: String,
     /// Its sums.
     #[serde(flatten)]
     pub counts: CountsView,
@@ -91,6 +96,8 @@ pub struct BucketView {
 pub struct StatsView {
     /// The buckets' size.
     pub range: Bucket,
+    /// By the calendar of which time zone.
+    pub timezone: String,
     /// The start of the first bucket.
     #[schema(value_type = String, format = DateTime)]
     pub from: Timestamp,
@@ -106,30 +113,38 @@ pub struct StatsView {
 }
 
 /// The starts of the buckets that are asked for, and the end of the last.
-fn span(query: &StatsQuery, now: Timestamp) -> Result<(Vec<Timestamp>, Timestamp)> {
-    let size = query.range;
+pub(super) fn span(query: &StatsQuery, now: Timestamp) -> Result<Vec<Timestamp>> {
+    let (size, zone) = (query.range, query.zone.rules());
     // The bucket that holds the last moment before `to`.
     let last = match query.to {
-        None => size.start(now)?,
-        Some(to) => size.start(to.checked_sub(jiff::SignedDuration::from_nanos(1)).map_err(far)?)?,
+        None => size.start(now, zone)?,
+        Some(to) => {
+            let before = to.checked_sub(jiff::SignedDuration::from_nanos(1));
+            size.start(before.map_err(far)?, zone)?
+        }
     };
     let first = match query.from {
-        Some(from) => size.start(from)?,
-        None => size.step(last, 1 - i64::try_from(size.shown()).map_err(Error::internal)?)?,
+        Some(from) => size.start(from, zone)?,
+        None => size.step(
+            last,
+            1 - i64::try_from(size.shown()).map_err(Error::internal)?,
+            zone,
+        )?,
     };
     if first > last {
         return Err(Error::field("query.from", "must be before `to`"));
     }
-    let (mut starts, mut next) = (Vec::new(), first);
+    let (mut edges, mut next) = (Vec::new(), first);
     while next <= last {
-        if starts.len() == size.most() {
+        if edges.len() == size.most() {
             let message = format!("must be at most {} buckets before `to`", size.most());
             return Err(Error::field("query.from", message));
         }
-        starts.push(next);
-        next = size.step(next, 1).map_err(far)?;
+        edges.push(next);
+        next = size.step(next, 1, zone).map_err(far)?;
     }
-    Ok((starts, next))
+    edges.push(next);
+    Ok(edges)
 }
 
 fn far(_: impl Sized) -> Error {
@@ -141,46 +156,45 @@ fn far(_: impl Sized) -> Error {
 /// # Errors
 /// `Invalid` on `query.from` or `query.to`.
 pub async fn stats(db: &Db, workspace: WorkspaceId, query: &StatsQuery, now: Timestamp) -> Result<StatsView> {
-    let (starts, end) = span(query, now)?;
-    let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
-        return Err(Error::internal("a span without buckets"));
+    let edges = span(query, now)?;
+    let source = Source {
+        db,
+        workspace,
+        dimension: query.group_by,
     };
-    let list = keys::usage_counters(workspace, query.range.as_str(), query.group_by.as_str());
-    let (from, to) = keys::usage_span(&first.to_string(), &last.to_string());
-    let mut by_start: BTreeMap<Timestamp, Vec<Counter>> = BTreeMap::new();
-    for counter in db.part::<Counter>(&list, &from, &to).await? {
-        by_start.entry(counter.id.start).or_default().push(counter);
-    }
+    let sums = source.between(query.range, &edges).await?;
     let mut totals = Counts::default();
-    let mut buckets = Vec::with_capacity(starts.len());
-    for start in &starts {
-        let counters = by_start.remove(start).unwrap_or_default();
-        let sum = counters
-            .iter()
-            .fold(Counts::default(), |sum, c| sum.plus(c.counts));
+    let mut buckets = Vec::with_capacity(sums.len());
+    for (start, sums) in edges.iter().zip(sums) {
+        let sum = sums.values().fold(Counts::default(), |sum, c| sum.plus(*c));
         totals = totals.plus(sum);
         buckets.push(BucketView {
             start: *start,
+            local: query.zone.shown(*start),
             counts: sum.into(),
-            groups: groups(query.group_by, counters),
+            groups: groups(query.group_by, sums),
         });
     }
+    let (Some(from), Some(to)) = (edges.first(), edges.last()) else {
+        return Err(Error::internal("a span without buckets"));
+    };
     Ok(StatsView {
         range: query.range,
-        from: *first,
-        to: end,
+        timezone: query.zone.name().to_owned(),
+        from: *from,
+        to: *to,
         group_by: query.group_by,
         buckets,
         totals: totals.into(),
     })
 }
 
-fn groups(by: Dimension, counters: Vec<Counter>) -> Option<Vec<GroupView>> {
-    let view = |c: Counter| GroupView {
-        key: c.id.value,
-        counts: c.counts.into(),
+fn groups(by: Dimension, sums: Sums) -> Option<Vec<GroupView>> {
+    let view = |(key, counts): (String, Counts)| GroupView {
+        key,
+        counts: counts.into(),
     };
-    (by != Dimension::All).then(|| counters.into_iter().map(view).collect())
+    (by != Dimension::All).then(|| sums.into_iter().map(view).collect())
 }
 
 #[cfg(test)]
@@ -194,6 +208,7 @@ mod tests {
     fn query(range: Bucket, from: Option<&str>, to: Option<&str>) -> StatsQuery {
         StatsQuery {
             range,
+            zone: Zone::parse("UTC").unwrap(),
             from: from.map(at),
             to: to.map(at),
             group_by: Dimension::All,
@@ -201,8 +216,9 @@ mod tests {
     }
 
     fn spanned(query: &StatsQuery) -> (usize, String, String) {
-        let (starts, end) = span(query, at("2026-03-15T10:20:30Z")).unwrap();
-        (starts.len(), starts[0].to_string(), end.to_string())
+        let edges = span(query, at("2026-03-15T10:20:30Z")).unwrap();
+        let end = edges.last().unwrap();
+        (edges.len() - 1, edges[0].to_string(), end.to_string())
     }
 
     #[test]

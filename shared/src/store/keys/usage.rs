@@ -30,10 +30,21 @@ pub fn usage_counter(workspace: WorkspaceId, bucket: &str, dimension: &str, star
     )
 }
 
-/// The sort keys between which the counters of the buckets from `first` to `last` lie, whatever their value.
-pub fn usage_span(first: &str, last: &str) -> (String, String) {
-    // `$` comes right after `#`.
-    (format!("{first}#"), format!("{last}$"))
+/// The sort keys between which the counters of the buckets lie that start from `from` on and before `to`, whatever their
+/// value.
+pub fn usage_span(from: &str, to: &str) -> (String, String) {
+    // The key of a counter is longer than its start alone, and so comes after it.
+    (from.to_owned(), to.to_owned())
+}
+
+/// The sort keys of the events from `from` on and before `to`; with `after`, those of them that come after that call.
+pub fn usage_event_span(from: Timestamp, after: Option<CallId>, to: Timestamp) -> (String, String) {
+    let first = match after {
+        // `$` comes right after `#` and before every character of an id.
+        Some(call) => format!("EVENT#{}#{call}$", sortable(from)),
+        None => format!("EVENT#{}", sortable(from)),
+    };
+    (first, format!("EVENT#{}", sortable(to)))
 }
 
 /// Counters of one bucket size and dimension, by start.

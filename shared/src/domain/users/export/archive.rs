@@ -44,7 +44,7 @@ const TOLD: [(&str, &str); 9] = [
 ];
 
 /// Kept to answer the same request again, or to tell nothing twice: what it is about is in the archive.
-const ANSWERS: [&str; 3] = ["once", "claim", "notice-told"];
+const ANSWERS: [&str; 4] = ["once", "claim", "notice-told", "quota-warned"];
 
 /// An attribute with one of these in its name is by what one signs in or reads what is sealed, or tells of it.
 const SECRET: [&str; 6] = ["hash", "secret", "salt", "key", "token", "code"];

@@ -8,7 +8,7 @@ export CAMARAD_TOOLS := $(CURDIR)/.tools
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test proof fuzz bench check fix build deploy verify-audit clean
+.PHONY: help setup demo dev test proof fuzz bench check fix build deploy stripe-setup verify-audit clean
 
 help: ## this list
 	@echo "Camarad. On a fresh machine, start with: make demo"; echo
@@ -27,6 +27,7 @@ dev: setup ## run the local stack and reload functions as they change
 test: setup ## run all tests
 	@cd tests/peers/oidc && npm test --silent
 	@cd tests/peers/github && npm test --silent
+	@cd tests/peers/stripe && npm test --silent
 	@cargo build --workspace && cargo test --workspace
 
 proof: setup ## run the long proofs too: more seeds, more parallel calls, kills
@@ -49,6 +50,9 @@ build: setup ## build what is deployed (release, arm64)
 
 deploy: build ## deploy to AWS: make deploy, make deploy STAGE=staging
 	@sam deploy --config-env $(STAGE)
+
+stripe-setup: ## products, prices and portal at Stripe, by STRIPE_SECRET_KEY or the local one: [WEBHOOK=url]
+	@$(PYTHON) infra/local/stripesetup.py $(if $(WEBHOOK),--webhook "$(WEBHOOK)")
 
 verify-audit: ## check an exported audit log: FILE=export.ndjson [KEYS=keys.txt] [ANCHORS=log.ndjson]
 	@node infra/verify-audit.mjs $(if $(KEYS),--keys "$(KEYS)") $(if $(ANCHORS),--anchors "$(ANCHORS)") "$(FILE)"

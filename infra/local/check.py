@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple
 
 import commands
 from console import Failure, Step, paint, report, run_main, say, step
-from project import CORPORA, GITHUB, LOGS, OIDC, ROOT, tool_environment
+from project import CORPORA, GITHUB, LOGS, OIDC, ROOT, STRIPE, tool_environment
 
 SCRIPTS = ROOT / "infra"
 
@@ -22,8 +22,10 @@ def python_files() -> List[str]:
 
 
 def node_check() -> Check:
-    peers = [OIDC.parent, *(folder for peer in (OIDC, GITHUB) for folder in (peer, peer / "src", peer / "test"))]
-    files = [str(p) for folder in (SCRIPTS, CORPORA, *peers) for p in sorted(folder.glob("*.mjs"))]
+    peers = [OIDC.parent, *(folder for peer in (OIDC, GITHUB, STRIPE) for folder in (peer, peer / "test"))]
+    sources = [SCRIPTS / "stripe", *(peer / "src" for peer in (OIDC, GITHUB, STRIPE))]
+    files = [p for folder in (SCRIPTS, CORPORA, *peers) for p in sorted(folder.glob("*.mjs"))]
+    files = [str(p) for p in files + [p for folder in sources for p in sorted(folder.rglob("*.mjs"))]]
     each = 'for file; do node --check "$file" || exit 1; done'  # `node --check` looks at one
     return Check("node", ["sh", "-c", each, "sh", *files], "It does not parse.")
 

@@ -13,6 +13,7 @@ LOCAL = ROOT / ".local"
 LOGS = LOCAL / "logs"
 OIDC = ROOT / "tests" / "peers" / "oidc"
 GITHUB = ROOT / "tests" / "peers" / "github"
+STRIPE = ROOT / "tests" / "peers" / "stripe"
 CORPORA = ROOT / "tests" / "corpora"
 HOST = "127.0.0.1"  # nothing that runs here is reachable from another machine
 

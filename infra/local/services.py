@@ -1,4 +1,4 @@
-"""What the local stack consists of: the ports, the five processes, and the environment of the functions."""
+"""What the local stack consists of: the ports, the processes, and the environment of the functions."""
 from __future__ import annotations
 
 import json
@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple
 
 from console import Failure
 from processes import Service
-from project import BIN, GITHUB, HOST, LOCAL, LOGS, OIDC, ROOT, settings, tool_environment
+from project import BIN, GITHUB, HOST, LOCAL, LOGS, OIDC, ROOT, STRIPE, settings, tool_environment
 
 PORTS = {
     "CAMARAD_API_PORT": 9000,
@@ -20,10 +20,13 @@ PORTS = {
     "CAMARAD_AI_PORT": 4571,
     "CAMARAD_OIDC_PORT": 4572,
     "CAMARAD_GITHUB_PORT": 4573,
+    "CAMARAD_STRIPE_PORT": 4574,
 }
 PROVIDER = "camarad-local"  # id of the local sign-in provider; the real ones have ids such as `google`
 GITHUB_PROVIDER = "github-local"
 CLIENT_ID, CLIENT_SECRET = "camarad", "local-secret"
+STRIPE_KEY = "sk_test_camarad"  # opens an account at the local Stripe
+STRIPE_API = "https://api.stripe.com"
 MAIL_FROM = "camarad@example.com"  # nothing leaves this machine
 FRONTEND = "http://localhost:3000"  # where a frontend's development server usually is
 
@@ -60,6 +63,19 @@ class Config(NamedTuple):
     @property
     def github(self) -> str:
         return self.url("CAMARAD_GITHUB_PORT")
+
+    @property
+    def stripe(self) -> str:
+        """The real one where there is a key for it, else the local one."""
+        return STRIPE_API if self.values.get("STRIPE_SECRET_KEY") else self.url("CAMARAD_STRIPE_PORT")
+
+    @property
+    def stripe_key(self) -> str:
+        return self.values.get("STRIPE_SECRET_KEY") or STRIPE_KEY
+
+    @property
+    def stripe_is_local(self) -> bool:
+        return self.stripe != STRIPE_API
 
     @property
     def ai(self) -> str:
@@ -164,6 +180,7 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "MAIL_FROM": MAIL_FROM,
         "AUDIT_QUEUE_URL": outputs["AuditQueueUrl"],
         "AUDIT_KEY_SECRET": outputs["AuditKeySecret"],
+        "STRIPE_API_URL": config.stripe,
         "FRONTEND_ORIGINS": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
         "PLATFORM_OPERATORS": config.values.get("PLATFORM_OPERATORS", ""),
         "LOG_LEVEL": config.values.get("LOG_LEVEL") or "INFO",
@@ -207,6 +224,14 @@ def github_service(config: Config) -> Service:
     command = ["node", str(GITHUB / "server.mjs"), "--port", str(port), "--redirect-uri", callback]
     command += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
     return Service("github", "the local GitHub", command, clean_environment(), port, LOGS / "github.log", lambda: answers(config.github))
+
+
+def stripe_service(config: Config, state: Path) -> Service:
+    """What it knows lies beside the data of the local AWS, which names its customers."""
+    port = config.ports["CAMARAD_STRIPE_PORT"]
+    state.mkdir(parents=True, exist_ok=True)
+    command = ["node", str(STRIPE / "server.mjs"), "--port", str(port), "--file", str(state / "stripe.json")]
+    return Service("stripe", "the local Stripe", command, clean_environment(), port, LOGS / "stripe.log", lambda: answers(config.stripe))
 
 
 def ai_service(config: Config) -> Service:

@@ -25,6 +25,7 @@ import functions
 import processes
 import services
 import snapshot
+import stripesetup
 from console import Failure, paint, run_main, say, step
 from processes import Known, Service
 from project import HERE, HOST, LOCAL, LOGS, TOOLS, shown, tool_environment
@@ -32,7 +33,7 @@ from secretstore import put_secret
 from supervise import Supervisor
 from watching import announce
 
-PARTS = ("aws", "oidc", "github", "ai", "api", "gateway")
+PARTS = ("aws", "oidc", "github", "stripe", "ai", "api", "gateway")
 PATIENCE = {"aws": 60.0}  # seconds: it writes its data when it is stopped
 
 
@@ -108,6 +109,9 @@ def seed(config: services.Config, outputs: Dict[str, str]) -> None:
     clients = {name: services.CLIENT_SECRET for name in (services.PROVIDER, services.GITHUB_PROVIDER)}
     put_secret(config.aws, outputs["AuthSecretsSecret"], clients)
     put_secret(config.aws, outputs["AiProvidersSecret"], services.ai_providers(config))
+    keys = stripesetup.seed(config)
+    if "StripeSecret" in outputs:
+        put_secret(config.aws, outputs["StripeSecret"], keys)
 
 
 def stop(found: List[Known]) -> None:
@@ -137,9 +141,11 @@ def start(config: services.Config, persistent: bool) -> List[Service]:
     parts = (services.oidc_service, services.github_service, services.ai_service)
     peers = [spawn(part(config), persistent) for part in parts]
     outputs = start_aws_with_data(config) if persistent else start_aws_afresh(config)
-    seed(config, outputs)
+    if config.stripe_is_local:  # after the data of an earlier run have been removed, where they are
+        peers.append(spawn(services.stripe_service(config, services.state_folder(persistent)), persistent))
     for peer in peers:
         await_ready(peer)
+    seed(config, outputs)
     return start_functions(config, services.function_environment(config, outputs), persistent)
 
 

@@ -20,7 +20,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import commands
 from console import Failure, paint, run_main, say, step
-from project import BIN, CORPORA, HERE, OIDC, ROOT, TOOLS
+from project import BIN, CORPORA, HERE, OIDC, ROOT, STRIPE, TOOLS
 
 Version = Tuple[int, ...]
 
@@ -39,7 +39,7 @@ CALLED = {"zig": "python-zig"}  # what a program is called in its venv, where th
 
 
 # folder with a package.json -> what its packages are for
-PACKAGES = {OIDC: "the local sign-in provider", CORPORA: "the tests' hostile input"}
+PACKAGES = {OIDC: "the local sign-in provider", STRIPE: "the local Stripe's tests", CORPORA: "the tests' hostile input"}
 
 # the same for what only some verbs need, and only they install
 ON_DEMAND: Dict[str, Tuple[str, ...]] = {"fuzz": ("schemathesis",)}

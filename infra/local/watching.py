@@ -25,6 +25,7 @@ def announce(config: services.Config) -> None:
     line("sign-in", "%s and %s (any e-mail address)" % (config.oidc, config.github))
     line("mails", config.mails)
     line("AI", "%s%s" % (config.ai, "; real: " + ", ".join(real) if real else ""))
+    line("Stripe", config.stripe if config.stripe_is_local else "the real one, with the key of .env")
     line("AWS", config.aws)
     line("logs", ".local/logs; data .local/dev")
     say()

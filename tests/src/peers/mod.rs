@@ -5,6 +5,7 @@ pub mod ai;
 pub mod github;
 pub mod lambda;
 pub mod oidc;
+pub mod stripe;
 
 /// Why a peer did not come up or did not play along. Each text says what to do about it.
 #[derive(Debug, thiserror::Error)]

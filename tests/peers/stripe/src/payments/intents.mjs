@@ -9,6 +9,7 @@ const secretOf = (id) => `${id}_secret_${token(25)}`;
 export function makeIntent(account, { customer, amount, currency, description = null, metadata = {}, extra = {} }) {
   const intent = account.store.add({
     object: 'payment_intent',
+    allowed_payment_method_types: null,
     amount,
     amount_capturable: 0,
     amount_details: { tip: {} },
@@ -30,6 +31,7 @@ export function makeIntent(account, { customer, amount, currency, description = 
     last_payment_error: null,
     latest_charge: null,
     livemode: false,
+    managed_payments: null,
     metadata,
     next_action: null,
     on_behalf_of: null,
@@ -37,6 +39,7 @@ export function makeIntent(account, { customer, amount, currency, description = 
     payment_method_configuration_details: null,
     payment_method_options: {},
     payment_method_types: ['card'],
+    payment_record: null,
     processing: null,
     receipt_email: null,
     review: null,
@@ -147,6 +150,7 @@ export function cancelIntent(account, intent, reason = null) {
 export function keepCard(account, customer, method, metadata = {}) {
   const intent = account.store.add({
     object: 'setup_intent',
+    allowed_payment_method_types: null,
     application: null,
     automatic_payment_methods: null,
     cancellation_reason: null,

@@ -37,6 +37,7 @@ function makeProduct(account, asked) {
     shippable: asked.shippable ?? null,
     statement_descriptor: asked.statement_descriptor ?? null,
     tax_code: asked.tax_code ?? null,
+    tax_details: null,
     type: 'service',
     unit_label: asked.unit_label ?? null,
     updated: at,

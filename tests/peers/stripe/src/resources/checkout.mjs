@@ -31,7 +31,6 @@ const CREATE = {
   mode: required(oneOf('payment', 'setup', 'subscription')),
   payment_intent_data: object({ description: text(1000), metadata, setup_future_usage: oneOf('off_session', 'on_session') }),
   payment_method_collection: oneOf('always', 'if_required'),
-  payment_method_types: list(oneOf('card')),
   saved_payment_method_options: object({ payment_method_save: oneOf('enabled', 'disabled') }),
   submit_type: oneOf('auto', 'book', 'donate', 'pay', 'subscribe'),
   subscription_data: object({
@@ -107,6 +106,7 @@ function create(account, asked) {
     object: 'checkout.session',
     adaptive_pricing: { enabled: false },
     after_expiration: null,
+    allowed_payment_method_types: null,
     allow_promotion_codes: asked.allow_promotion_codes ?? null,
     amount_subtotal: asked.mode === 'setup' ? null : total,
     amount_total: asked.mode === 'setup' ? null : total,
@@ -136,6 +136,7 @@ function create(account, asked) {
     invoice_creation: asked.mode === 'payment' ? { enabled: asked.invoice_creation?.enabled ?? false, invoice_data: { account_tax_ids: null, custom_fields: null, description: null, footer: null, issuer: null, metadata: {}, rendering_options: null } } : null,
     livemode: false,
     locale: asked.locale ?? null,
+    managed_payments: null,
     metadata: asked.metadata ?? {},
     mode: asked.mode,
     origin_context: null,

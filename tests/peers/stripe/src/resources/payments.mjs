@@ -88,7 +88,7 @@ export const routes = [
   ['POST /v1/payment_methods/:id/detach', {}, (account, _, { id: key }) => detach(account, account.store.get('payment_method', key))],
   [
     'POST /v1/payment_intents',
-    { amount: required(int({ min: 50 })), currency: required(CURRENCY), customer: id, confirm: bool, description: text(), metadata, off_session: bool, payment_method: id, payment_method_types: list(oneOf('card')) },
+    { amount: required(int({ min: 50 })), currency: required(CURRENCY), customer: id, confirm: bool, description: text(), metadata, off_session: bool, payment_method: id },
     newIntent,
   ],
   ['GET /v1/payment_intents', BY_CUSTOMER, listOf('payment_intent', '/v1/payment_intents', 'customer')],
@@ -105,7 +105,7 @@ export const routes = [
   ],
   [
     'POST /v1/setup_intents',
-    { customer: required(id), payment_method: required(id), confirm: required(bool), usage: oneOf('off_session'), metadata, payment_method_types: list(oneOf('card')) },
+    { customer: required(id), payment_method: required(id), confirm: required(bool), usage: oneOf('off_session'), metadata },
     (account, { customer, payment_method: method, metadata: marks }) => {
       const owner = livingCustomer(account, customer, 'customer');
       return keepCard(account, owner, forCustomer(account, method, owner, 'payment_method'), marks);

@@ -25,6 +25,7 @@ dev: setup ## run the local stack and reload functions as they change
 	@$(PYTHON) infra/local/stack.py dev
 
 test: setup ## run all tests
+	@$(PYTHON) infra/local/tools.py stripe
 	@cd tests/peers/oidc && npm test --silent
 	@cd tests/peers/github && npm test --silent
 	@cd tests/peers/stripe && npm test --silent

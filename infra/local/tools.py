@@ -2,6 +2,7 @@
 
     python3 infra/local/tools.py          check and install; the second run only looks
     python3 infra/local/tools.py check    check only
+    python3 infra/local/tools.py fuzz     install what only some verbs need, too (`fuzz`, `stripe`)
 
 Nothing is installed outside the project's folder.
 """
@@ -42,7 +43,7 @@ CALLED = {"zig": "python-zig"}  # what a program is called in its venv, where th
 PACKAGES = {OIDC: "the local sign-in provider", STRIPE: "the local Stripe's tests", CORPORA: "the tests' hostile input"}
 
 # the same for what only some verbs need, and only they install
-ON_DEMAND: Dict[str, Tuple[str, ...]] = {"fuzz": ("schemathesis",)}
+ON_DEMAND: Dict[str, Tuple[str, ...]] = {"fuzz": ("schemathesis",), "stripe": ()}
 PROGRAMS = {**ENVIRONMENTS, **ON_DEMAND}
 
 
@@ -201,7 +202,7 @@ def build_environment(name: str, note: Callable[[str, str], None]) -> None:
     commands.run(
         [str(python)] + install,
         log,
-        "Installing %s failed" % " and ".join(PROGRAMS[name]),
+        "Installing %s failed" % (" and ".join(PROGRAMS[name]) or name),
         "Is the network there? Then run it again: what is complete is kept.",
         env,
         on_line=on_line,
@@ -282,8 +283,8 @@ def main() -> int:
     commands.stop_on_signals()
     if sys.argv[1:] == ["check"]:
         check_machine()
-    elif not sys.argv[1:]:
-        ensure()
+    elif all(name in ON_DEMAND for name in sys.argv[1:]):
+        ensure(tuple(sys.argv[1:]))
         say(paint("✓", "green") + " tools are ready")
     else:
         say(__doc__ or "")

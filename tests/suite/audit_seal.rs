@@ -17,7 +17,7 @@ use camarad::store::record::{Action, AuditRecord, Scope};
 use camarad::store::{Update, keys};
 use camarad_tests::app::TestApp;
 use camarad_tests::chain::{audited, messages, seal_all, told, work_off};
-use camarad_tests::dice::Dice;
+use camarad_tests::dice::{Dice, share};
 use camarad_tests::engine::{self, TABLE};
 use camarad_tests::faults::{Fault, Faults};
 use jiff::SignedDuration;
@@ -235,11 +235,7 @@ async fn proof(seed: u64) {
 
 #[tokio::test]
 async fn sealers_that_are_killed_anywhere_leave_a_chain_without_gap_and_no_record_twice() {
-    let seeds = std::env::var("CAMARAD_PROOF")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(3);
-    for seed in 0..seeds {
+    for seed in 0..2 + share() {
         proof(100 + seed).await;
     }
 }

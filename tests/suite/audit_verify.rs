@@ -9,7 +9,7 @@ use camarad::store::{Cond, keys};
 use camarad_tests::app::stack::repository;
 use camarad_tests::app::{Client, TestApp};
 use camarad_tests::chain::seal_all;
-use camarad_tests::dice::Dice;
+use camarad_tests::dice::{Dice, share};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -251,10 +251,7 @@ async fn no_flipped_byte_stays_unseen() {
     let files = Files::new("flips");
     let seed = camarad::random::below(u64::MAX);
     let mut dice = Dice::new(seed);
-    let rounds = std::env::var("CAMARAD_PROOF")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(2_usize);
+    let rounds = 1 + usize::try_from(share()).unwrap();
     let mut bad = Vec::new();
     for (n, line) in good.iter().enumerate().take(good.len() - 1).skip(1) {
         let mut paths = Vec::new();

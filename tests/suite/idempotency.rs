@@ -48,12 +48,12 @@ async fn names(who: &Client) -> Vec<String> {
 
 /// Twenty at once under each of so many keys, spread over four instances: one effect per key, equal answers.
 async fn twenty_under_each_of(t: &TestApp, count: u64) {
-    let instances: Vec<_> = (0..4).map(|_| t.instance()).collect();
+    let instances: Vec<_> = (0..4).map(|_| t.another_service()).collect();
     for n in 0..count {
         let who = t.sign_up(&format!("person{n}@example.com"), Plan::Agency).await;
         let key = format!("key {n}");
         let requests = (0..20).map(|m| {
-            let who = who.served_by(&instances[m % 4]).once(&key);
+            let who = who.of(instances[m % 4].clone()).once(&key);
             async move { who.post("/api/workspaces", new("Once")).await }
         });
         let answers: Vec<Answer> = join_all(requests).await;

@@ -49,7 +49,7 @@ async fn burst(clients: &[Client], each: usize) -> usize {
 async fn eight_instances_admit_a_limit_exactly_across_a_windows_edge() {
     let t = still().await;
     let ann = t.sign_up("ann@example.com", Plan::Personal).await;
-    let instances: Vec<_> = (0..8).map(|_| ann.served_by(&t.instance())).collect();
+    let instances: Vec<_> = (0..8).map(|_| ann.of(t.another_service())).collect();
     into_window(&t, 59_990);
     let before = burst(&instances, 9).await;
     assert_eq!(before, 72);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use camarad::app::App;
 use camarad::clock::{Clock, SystemClock};
 use camarad::lambda::http::lambda_service;
 use camarad::store::cost::Cost;
@@ -84,11 +83,6 @@ impl Client {
             deadline: Some(time),
             ..self.clone()
         }
-    }
-
-    /// The same caller, served by another instance of the functions.
-    pub fn served_by(&self, app: &App) -> Self {
-        self.of(super::serve(app))
     }
 
     /// The same caller of another service.

@@ -190,6 +190,11 @@ impl TestApp {
         assemble(config, db, &self.clock, (&self.secrets, &self.sqs, &self.ses))
     }
 
+    /// The API as another instance of the functions serves it.
+    pub fn another_service(&self) -> Router {
+        serve(&self.instance())
+    }
+
     /// The API as a service of plain HTTP.
     pub fn service(&self) -> Router {
         self.service.clone()

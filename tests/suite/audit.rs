@@ -7,7 +7,7 @@ use camarad::domain::auth::api_keys::KeyScope;
 use camarad::domain::permissions::Role;
 use camarad::domain::plans::Plan;
 use camarad::store::record::{Action, AuditRecord, Scope};
-use camarad::store::{Cond, PageRequest, keys};
+use camarad::store::{Cond, PageRequest, Update, keys};
 use camarad_tests::app::{Client, OPERATOR, TestApp};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -324,6 +324,33 @@ async fn whoever_asks_too_often_is_recorded_once_a_window() {
 }
 
 #[tokio::test]
+async fn a_program_that_asks_too_often_is_recorded_once_a_window_and_a_made_up_key_is_not() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Business).await;
+    let program = t.api_key(ann.user.unwrap(), &[KeyScope::UserRead], None).await;
+    let forged = program.with_token(&crate::walk::with_another_secret(
+        program.token.as_deref().unwrap(),
+    ));
+    for who in [forged, program] {
+        let mut refused = 0;
+        for _ in 0..115 {
+            refused += usize::from(who.get("/api/user").await.status == 429);
+        }
+        assert!(refused >= 10, "{refused}");
+    }
+    let seen = items(&ann, "/api/user/audit-logs").await;
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(
+        (&seen[0]["action"], &seen[0]["actor"]["type"], &seen[0]["ip"]),
+        (
+            &json!("api.rate_limited"),
+            &json!("apiKey"),
+            &json!("203.0.113.7")
+        )
+    );
+}
+
+#[tokio::test]
 async fn a_workspaces_records_are_kept_as_long_as_its_settings_say() {
     let t = TestApp::new().await;
     let ann = t.sign_up("ann@example.com", Plan::Business).await;
@@ -339,6 +366,35 @@ async fn a_workspaces_records_are_kept_as_long_as_its_settings_say() {
     let kept = |r: &AuditRecord| r.expires_at.duration_since(r.at).as_hours() / 24;
     assert_eq!(records.first().map(kept), Some(90));
     assert_eq!(records.last().map(kept), Some(400));
+}
+
+#[tokio::test]
+async fn a_plan_says_how_long_a_workspace_may_keep_its_records() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let home = workspace(&ann, "Home").await;
+    let settings = format!("/api/workspaces/{home}/settings");
+    let before = t.snapshot().await;
+    ann.patch(&settings, json!({"auditRetentionDays": 366}))
+        .await
+        .assert_problem(403, "plan_limit");
+    assert_eq!(before, t.snapshot().await);
+    ann.patch(&settings, json!({"auditRetentionDays": 365}))
+        .await
+        .json(200);
+    // After a downgrade the setting stays, and holds as far as the plan goes.
+    let id = home.parse().unwrap();
+    let kept = Update::of(keys::workspace(id))
+        .set("auditRetentionDays", 2_555)
+        .unwrap();
+    t.app.db().update(&kept).await.unwrap();
+    assert_eq!(ann.get(&settings).await.json(200)["auditRetentionDays"], 365);
+    ann.patch(&format!("/api/workspaces/{home}"), json!({"name": "Office"}))
+        .await
+        .json(200);
+    let records: Vec<AuditRecord> = t.app.db().part(&keys::audits(&home), "0", "~").await.unwrap();
+    let days = |r: &AuditRecord| r.expires_at.duration_since(r.at).as_hours() / 24;
+    assert_eq!(records.last().map(days), Some(365));
 }
 
 #[tokio::test]

@@ -303,7 +303,7 @@ async fn an_api_key_that_was_made_up_learns_nothing_and_changes_nothing() {
 }
 
 /// The ids of a key, with another secret and the checksum that fits.
-fn with_another_secret(real: &str) -> String {
+pub fn with_another_secret(real: &str) -> String {
     let realm = Realm::Test;
     let real = ApiKeyToken::parse(realm, real).unwrap();
     let mut forged = ApiKeyToken::new(realm, real.user, &camarad::clock::SystemClock);

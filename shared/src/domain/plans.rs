@@ -91,6 +91,14 @@ impl Plan {
         }
     }
 
+    /// The longest that a workspace on this plan keeps its audit records, in days: a year, or seven.
+    pub fn audit_days(self) -> u16 {
+        match self {
+            Self::Personal => 365,
+            Self::Business | Self::Agency | Self::Custom => 2_555,
+        }
+    }
+
     /// Whether a person can start it by themselves.
     pub fn self_service(self) -> bool {
         self != Self::Custom

@@ -15,6 +15,7 @@ use super::limit::hit;
 use super::scopes;
 use crate::app::App;
 use crate::context::Context;
+use crate::domain::audit::refusal::Refusal;
 use crate::domain::auth::api_keys::{self, ApiKey, ApiKeyToken, KeyScope, Realm};
 use crate::domain::auth::sessions::Session;
 use crate::error::{Error, Result};
@@ -43,11 +44,17 @@ pub struct Claimed {
 pub(super) struct Checked(Arc<OnceCell<Claimed>>);
 
 impl Checked {
-    /// The context of a person whose token was found good. An API key is a claim until its item was read, and nobody's log
-    /// may be written on the strength of a claim.
-    pub(super) fn signed_in(&self) -> Option<&Context> {
-        let claimed = self.0.get()?;
-        claimed.key.is_none().then_some(&claimed.context)
+    /// Puts on record that the caller was refused for asking too often. An API key is a claim until its item was read, and
+    /// nobody's log may be written on the strength of a claim; the first refusal of a window reads it.
+    pub(super) async fn refused(&self, app: &App, bound: (u32, u32)) {
+        let Some(claimed) = self.0.get() else { return };
+        let (_, who) = claimed.limit();
+        let Some(refusal) = Refusal::first(app, &who, bound, claimed.context.now) else {
+            return;
+        };
+        if let Ok(cause) = claimed.clone().cause(app).await {
+            refusal.record(app, &cause).await;
+        }
     }
 }
 
@@ -187,16 +194,18 @@ impl Claimed {
     /// `Unauthenticated`; `InsufficientScope`; `RateLimited`.
     pub async fn settle(self, parts: &Parts, app: &App) -> Result<()> {
         let (limit, who) = self.limit();
-        let (counted, proven) = tokio::join!(hit(parts, app, limit, &who), self.alone(app));
-        counted.and(proven)
+        let (counted, proven) = tokio::join!(hit(parts, app, limit, &who), self.cause(app));
+        counted.and(proven.map(drop))
     }
 
-    async fn alone(self, app: &App) -> Result<()> {
-        if self.key.is_some() {
-            let wanted: Vec<_> = self.evidence(false).into_iter().collect();
-            self.proven(&mut app.db().batch(&wanted).await?, false)?;
+    /// The request's cause, once nothing of it is a mere claim.
+    async fn cause(self, app: &App) -> Result<Context> {
+        if self.key.is_none() {
+            return Ok(self.context);
         }
-        Ok(())
+        let wanted: Vec<_> = self.evidence(false).into_iter().collect();
+        let caller = self.proven(&mut app.db().batch(&wanted).await?, false)?;
+        Ok(caller.context)
     }
 
     /// What its requests are counted against.

@@ -26,7 +26,6 @@ use super::problem::{self, Raised};
 use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::context::{Actor, Context};
-use crate::domain::audit::refusal::rate_limited;
 use crate::error::{Error, Result};
 use crate::random;
 use crate::store::cost;
@@ -138,10 +137,8 @@ async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Respons
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
     if let Some(Raised(error)) = response.extensions_mut().remove::<Raised>() {
         log_cause(&error, &context.request_id);
-        if let Error::RateLimited { limit, window_s, .. } = &*error
-            && let Some(cause) = checked.signed_in()
-        {
-            Box::pin(rate_limited(&edge.app, cause, (*limit, *window_s))).await;
+        if let Error::RateLimited { limit, window_s, .. } = &*error {
+            Box::pin(checked.refused(&edge.app, (*limit, *window_s))).await;
         }
         let mut rendered = problem::render(&error, &context.request_id);
         // Headers that were already decided (rate limits, cookies) stay, each with all of its values.

@@ -73,7 +73,7 @@ pub async fn admit<P: Grant>(
             "your role in this workspace does not allow this",
         ));
     }
-    caller.context.audit_days = Some(workspace.audit_retention_days);
+    caller.context.audit_days = Some(workspace.audit_days());
     Ok((
         Member {
             caller,

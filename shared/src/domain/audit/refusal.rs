@@ -1,4 +1,4 @@
-//! `api.rate_limited`: that somebody asked too often, once per person and window.
+//! `api.rate_limited`: that somebody asked too often, once per caller and window.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::AuditId;
 use crate::store::Cond;
 use crate::store::record::{Action, AuditRecord, Scope};
@@ -27,36 +27,62 @@ impl Seen {
     }
 }
 
-/// Records in the person's own log that they were refused for asking too often: `limit` requests in `window_s` seconds.
-/// All instances write the same item, so that one record is left. The refusal stands whether or not that succeeds.
-pub async fn rate_limited(app: &App, cause: &Context, (limit, window_s): (u32, u32)) {
-    if let Err(error) = record(app, cause, (limit, window_s)).await {
-        tracing::warn!(request.id = cause.request_id, error = %error, "a refusal could not be recorded");
-    }
+/// A window in which a caller was refused, told by whoever asks first.
+#[derive(Debug)]
+pub struct Refusal {
+    id: [u8; 16],
+    begins: Timestamp,
+    limit: u32,
+    window_s: u32,
 }
 
-async fn record(app: &App, cause: &Context, (limit, window_s): (u32, u32)) -> Result<()> {
-    let Some(user) = cause.actor.person() else {
-        return Ok(());
-    };
-    let length = i64::from(window_s.max(1));
-    let window = cause.now.as_second().div_euclid(length);
-    let moment = |second| Timestamp::from_second(second).map_err(Error::internal);
-    let (begins, ends) = (moment(window * length)?, moment((window + 1) * length)?);
-    let name = Sha256::digest(format!("rate-limited {user} {limit} {window_s} {window}"));
-    let mut id = [0; 16];
-    id.iter_mut().zip(name).for_each(|(to, from)| *to = from);
-    if !app.refusals().first(id, ends, cause.now) {
-        return Ok(());
+impl Refusal {
+    /// The window in which `who`, as limits name callers, was refused more than `limit` requests in `window_s` seconds;
+    /// `None` when this instance has asked before.
+    pub fn first(app: &App, who: &str, (limit, window_s): (u32, u32), now: Timestamp) -> Option<Self> {
+        let length = i64::from(window_s.max(1));
+        let window = now.as_second().div_euclid(length);
+        let begins = Timestamp::from_second(window * length).ok()?;
+        let ends = Timestamp::from_second((window + 1) * length).ok()?;
+        let name = Sha256::digest(format!("rate-limited {who} {limit} {window_s} {window}"));
+        let mut id = [0; 16];
+        id.iter_mut().zip(name).for_each(|(to, from)| *to = from);
+        let first = app.refusals().first(id, ends, now);
+        first.then_some(Self {
+            id,
+            begins,
+            limit,
+            window_s,
+        })
     }
-    let detail = json!({"limit": limit, "windowSeconds": window_s});
-    let what = (Action::ApiRateLimited, Scope::Account(user));
-    // The time of the window, so that the record's key is the same in all instances.
-    let cause = Context {
-        now: begins,
-        ..cause.clone()
-    };
-    let record = AuditRecord::new(AuditId::from_bytes(id), &cause, what, user.to_string(), detail)?;
-    app.db().put(&record, Some(&Cond::item_absent())).await?;
-    Ok(())
+
+    /// Records it in the log of the person who is the cause, or whose program is. All instances write the same item, so
+    /// that one record is left. The refusal stands whether or not that succeeds.
+    pub async fn record(&self, app: &App, cause: &Context) {
+        if let Err(error) = self.write(app, cause).await {
+            tracing::warn!(request.id = cause.request_id, error = %error, "a refusal could not be recorded");
+        }
+    }
+
+    async fn write(&self, app: &App, cause: &Context) -> Result<()> {
+        let Some(user) = cause.actor.person() else {
+            return Ok(());
+        };
+        let detail = json!({"limit": self.limit, "windowSeconds": self.window_s});
+        let what = (Action::ApiRateLimited, Scope::Account(user));
+        // The time of the window, so that the record's key is the same in all instances.
+        let cause = Context {
+            now: self.begins,
+            ..cause.clone()
+        };
+        let record = AuditRecord::new(
+            AuditId::from_bytes(self.id),
+            &cause,
+            what,
+            user.to_string(),
+            detail,
+        )?;
+        app.db().put(&record, Some(&Cond::item_absent())).await?;
+        Ok(())
+    }
 }

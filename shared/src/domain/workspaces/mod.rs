@@ -79,6 +79,11 @@ impl Workspace {
         self.deleted_at.is_none()
     }
 
+    /// Days that a record of now is kept: as its settings say, and as long as the plan allows.
+    pub fn audit_days(&self) -> u16 {
+        self.audit_retention_days.min(self.plan.audit_days())
+    }
+
     /// Whose cbT its calls spend: the owner's plan decides.
     pub fn pool(&self) -> Pool {
         self.plan.pool()

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::domain::current::{is_among, on_expected};
 use crate::domain::manner::Tone;
 use crate::domain::merge::Patch;
+use crate::domain::plans::Plan;
 use crate::domain::runtime::catalogue;
 use crate::domain::users::Account;
 use crate::domain::users::fields::Locale;
@@ -38,7 +39,7 @@ pub(super) fn audit_retention_days() -> u16 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SettingsView {
-    /// Days that audit records are kept. A change holds for records that are written from then on.
+    /// Days that audit records are kept, as far as the plan goes. A change holds for records that are written from then on.
     #[schema(minimum = 30, maximum = 2_555)]
     pub audit_retention_days: u16,
     /// The model of agents that name none; the catalogue's default when `null`.
@@ -59,7 +60,7 @@ pub struct SettingsView {
 impl From<&Workspace> for SettingsView {
     fn from(workspace: &Workspace) -> Self {
         Self {
-            audit_retention_days: workspace.audit_retention_days,
+            audit_retention_days: workspace.audit_days(),
             default_model: workspace.default_model.clone(),
             default_tone: workspace.default_tone.unwrap_or_default(),
             default_locale: workspace.default_locale.clone(),
@@ -74,7 +75,7 @@ impl From<&Workspace> for SettingsView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[garde(allow_unvalidated)] // checked with what the types do not say in `check`
 pub struct SettingsPatch {
-    /// Days that audit records are kept, 30 to 2,555.
+    /// Days that audit records are kept, 30 to 2,555; to 365 on the plan Personal.
     #[serde(default)]
     #[schema(value_type = Option<u16>, minimum = 30, maximum = 2_555)]
     audit_retention_days: Patch<u16>,
@@ -93,13 +94,20 @@ pub struct SettingsPatch {
 }
 
 impl SettingsPatch {
-    fn check(&self) -> Result<()> {
+    fn check(&self, plan: Plan) -> Result<()> {
         let bounds = LEAST_RETENTION_DAYS..=MOST_RETENTION_DAYS;
         if matches!(&self.audit_retention_days, Patch::Set(days) if !bounds.contains(days)) {
             return Err(Error::field(
                 "auditRetentionDays",
                 format!("must be from {LEAST_RETENTION_DAYS} to {MOST_RETENTION_DAYS}"),
             ));
+        }
+        let longest = plan.audit_days();
+        if matches!(&self.audit_retention_days, Patch::Set(days) if *days > longest) {
+            return Err(Error::PlanLimit {
+                what: "days that audit records are kept",
+                max: u32::from(longest),
+            });
         }
         match &self.default_model {
             // Without a price it could not be used.
@@ -124,7 +132,7 @@ impl SettingsPatch {
 /// Changes a workspace's settings. `expected` are the versions that the caller knows (If-Match).
 ///
 /// # Errors
-/// `Invalid`; `PreconditionFailed` when the workspace is at none of the expected versions; `SubscriptionRequired` when
+/// `Invalid`; `PlanLimit`; `PreconditionFailed` when the workspace is at none of the expected versions; `SubscriptionRequired` when
 /// the owner's account is read-only; `NotFound` when it was deleted meanwhile.
 pub async fn update(
     app: &App,
@@ -133,7 +141,7 @@ pub async fn update(
     once: Option<&OnceKey>,
     patch: &SettingsPatch,
 ) -> Result<Reply<SettingsView>> {
-    patch.check()?;
+    patch.check(workspace.plan)?;
     let known = |workspace: &Workspace| is_among(workspace.version, expected);
     on_expected(app.db(), workspace.clone(), known, async |old: Workspace| {
         if !old.is_live() {

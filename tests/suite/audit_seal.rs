@@ -204,8 +204,9 @@ async fn ten_sealers_at_once_make_one_chain() {
     assert_eq!(audited(&bench.app, &scope.name()).await.len(), 90);
 }
 
-/// Sealers that work at once, meet faults and are killed at any of their awaits, over and over.
-async fn proof(seed: u64) {
+/// Sealers that work at once, meet faults and are killed at any of their awaits, over and over. Answers how many faults
+/// they met: on a busy machine some are killed before they meet any.
+async fn proof(seed: u64) -> u32 {
     let bench = Bench::seeded(seed).await;
     let mut dice = Dice::new(seed);
     let scope = Scope::Workspace(WorkspaceId::new(bench.app.clock()));
@@ -225,19 +226,22 @@ async fn proof(seed: u64) {
             let _ = sealer.await;
         }
     }
-    assert!(bench.faults.made() > 0, "there were faults");
+    let met = bench.faults.made();
     bench.faults.rate(0);
     bench.faults.settle().await;
     let failed = audit_sealer::handle(bench.app.clone(), messages(&[order(scope, &places)])).await;
     assert_eq!(failed, [""; 0]);
     assert_eq!(audited(&bench.app, &scope.name()).await.len(), 100, "seed {seed}");
+    met
 }
 
 #[tokio::test]
 async fn sealers_that_are_killed_anywhere_leave_a_chain_without_gap_and_no_record_twice() {
+    let mut met = 0;
     for seed in 0..2 + share() {
-        proof(100 + seed).await;
+        met += proof(100 + seed).await;
     }
+    assert!(met > 0, "there were faults");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use camarad::domain::auth::second_factor::{self, Answer, Code, Stepped};
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, MFA_COOKIE, cookie};
 use camarad::http::limit::Guest;
-use camarad::http::problem::{Problem, PublicProblems, WriteProblems};
+use camarad::http::problem::{Problem, PublicWriteProblems, WriteProblems};
 use camarad::http::{Body, Caller, OptionalBody};
 use camarad::reply::Reply;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub(crate) struct FinishSignIn {
         (status = 204, description = "For a browser: the cookies are set.", headers(("Set-Cookie" = String))),
         (status = 401, description = "No sign-in waits: start again.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The request comes from another origin.", body = Problem, content_type = "application/problem+json"),
-        PublicProblems))]
+        PublicWriteProblems))]
 pub(crate) async fn finish(
     State(app): State<App>,
     context: Context,

@@ -12,8 +12,9 @@ use crate::error::{Error, Result};
 use crate::ids::{AuditId, UserId, WorkspaceId};
 use crate::personal::{self, Sealed};
 
+// `tt`: what is a `literal` reaches utoipa wrapped, and it would document the variants' names instead.
 macro_rules! actions {
-    ($($name:ident $text:literal),+ $(,)?) => {
+    ($($name:ident $text:tt),+ $(,)?) => {
         /// What was done, as the audit log names it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[allow(missing_docs)] // the names are the documentation

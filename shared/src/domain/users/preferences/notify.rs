@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::merge::{Object, Patch};
 
+// `tt`: what is a `literal` reaches utoipa wrapped, and it would document the variants' names instead.
 macro_rules! types {
-    ($($(#[$doc:meta])+ $name:ident $text:literal $email:literal $push:literal),+ $(,)?) => {
+    ($($(#[$doc:meta])+ $name:ident $text:tt $email:literal $push:literal),+ $(,)?) => {
         /// What people are notified of. Notices of security are none of these: nobody can switch them off.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,

@@ -201,6 +201,7 @@ async fn a_program_signs_in_for_the_first_time_and_has_a_trial() {
         providers["items"][0],
         json!({"id": "local", "name": "Local", "loginUrl": format!("{PUBLIC_URL}/api/auth/local/login")})
     );
+    assert_eq!(providers["magicLink"], false);
     let started = s.start("mode=token&plan=business").await;
     let asked = query(&started.url);
     assert_eq!(asked["code_challenge_method"], "S256");

@@ -194,6 +194,42 @@ async fn an_answer_that_names_github_as_its_issuer_is_taken() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_is_not_githubs_to_the_letter_is_none() {
+    let s = scene().await;
+    let site = s.peer.site.clone();
+    let upper = format!("{site}/login/oauth").replace("http://", "HTTP://");
+    for iss in [
+        site.as_str(),
+        &format!("{site}/"),
+        &format!("{site}/login/oauth/"),
+        &format!("{site}/login/other"),
+        &upper,
+        "",
+    ] {
+        let started = s.start("github", "mode=token").await;
+        let callback = s.peer.login(&started.url, "ann@example.com").await.unwrap();
+        s.back(&started, &format!("{callback}&iss={iss}"))
+            .await
+            .assert_problem(400, "sign_in_failed");
+    }
+    assert_eq!(s.reasons().await, ["response_issuer"; 6]);
+}
+
+#[tokio::test]
+async fn github_is_no_way_to_prove_once_more_who_one_is() {
+    let s = scene().await;
+    let tokens = s.tokens("ann@example.com").await;
+    let ann =
+        s.t.anonymous()
+            .with_token(tokens["accessToken"].as_str().unwrap());
+    let step_up = "/api/auth/step-up";
+    assert_eq!(ann.post(step_up, json!({})).await.json(200), json!({"ways": []}));
+    ann.post(step_up, json!({"with": "github"}))
+        .await
+        .assert_invalid("with");
+}
+
+#[tokio::test]
 async fn somebody_who_cancels_at_github_is_told_so() {
     let s = scene().await;
     let started = s.start("github", "").await;

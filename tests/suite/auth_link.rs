@@ -1,10 +1,11 @@
 //! Further ways to sign in: linked with consent, listed, taken away.
 
+use camarad::domain::audit::view::views;
 use camarad_tests::app::{Answer, Client, ORIGIN};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::auth::{STATE_COOKIE, Scene, Started, audits, cookies, scene, scene_with_mail};
+use crate::auth::{STATE_COOKIE, Scene, Started, audit_records, audits, cookies, scene, scene_with_mail};
 
 const IDENTITIES: &str = "/api/user/security/identities";
 
@@ -72,6 +73,35 @@ async fn somebody_links_a_second_provider_and_signs_in_with_it() {
     let linked: Vec<_> = linked.iter().filter(|(a, _)| a == "identity.linked").collect();
     assert_eq!(linked.len(), 1);
     assert_eq!(linked[0].1, json!({"provider": "other", "method": "oidc"}));
+}
+
+#[tokio::test]
+async fn where_an_identity_was_linked_from_is_sealed_for_its_person() {
+    let s = scene().await;
+    let tokens = s.tokens("ann@example.com").await;
+    let ann = s.as_bearer(&tokens);
+    let started = start(&ann, "token").await;
+    let callback = s.at_provider(&started, "ann@example.com").await;
+    let browser = s.t.anonymous().header("Cookie", &started.cookie);
+    let browser = browser
+        .header("User-Agent", "AnnsBrowser/7.0")
+        .from("198.51.100.77");
+    browser.get(&callback).await.assert_empty(204);
+    let user = tokens["user"]["id"].as_str().unwrap();
+    let records = audit_records(&s.t, user).await;
+    let linked = records.iter().find(|r| r.action.as_str() == "identity.linked");
+    let linked = linked.unwrap().clone();
+    assert!(
+        linked.network.is_none() && linked.personal.is_some(),
+        "{linked:?}"
+    );
+    let table = s.t.snapshot().await.join("\n");
+    assert!(!table.contains("AnnsBrowser") && !table.contains("198.51.100"));
+    let shown = views(&s.t.app, vec![linked]).await.unwrap();
+    assert_eq!(
+        (shown[0].ip.as_deref(), shown[0].user_agent.as_deref()),
+        (Some("198.51.100.77"), Some("AnnsBrowser/7.0"))
+    );
 }
 
 #[tokio::test]

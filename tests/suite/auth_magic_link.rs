@@ -30,7 +30,7 @@ async fn ask(t: &TestApp, body: Value) -> Answer {
 }
 
 /// The path and query of the link in the latest mail.
-async fn mailed(t: &TestApp) -> String {
+pub async fn mailed(t: &TestApp) -> String {
     let again = t.deliver(&t.mail_queue().await).await;
     assert!(again.is_empty(), "{again:?}");
     let mails = t.mails().await;
@@ -84,6 +84,8 @@ async fn tokens(t: &TestApp, email: &str) -> Value {
 #[tokio::test]
 async fn somebody_new_signs_in_by_mail_and_has_a_trial_and_is_the_same_person_the_next_time() {
     let t = with_mail().await;
+    let ways = t.anonymous().get("/api/auth/providers").await.json(200);
+    assert_eq!(ways, json!({"items": [], "magicLink": true}));
     let asked = ask(
         &t,
         json!({"email": " Ann@Example.com", "mode": "token", "plan": "business"}),

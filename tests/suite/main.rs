@@ -55,6 +55,7 @@ mod runtime_once;
 mod second_factor;
 mod security;
 mod signing_keys;
+mod step_up;
 mod store;
 mod tidy;
 mod usage;

@@ -352,17 +352,3 @@ async fn a_step_up_makes_the_session_fresh() {
     // The session is fresh, whichever token shows it.
     stale.post(keys, body).await.json(201);
 }
-
-#[tokio::test]
-async fn without_a_second_factor_a_step_up_is_another_sign_in() {
-    let s = scene().await;
-    let tokens = s.tokens("ann@example.com").await;
-    let stale =
-        s.t.later(&s.as_bearer(&tokens), SignedDuration::from_hours(1))
-            .await;
-    let answer = stale.send("POST", "/api/auth/step-up", None).await.json(200);
-    assert!(answer.get("accessToken").is_none());
-    let url = answer["signIn"][0]["loginUrl"].as_str().unwrap();
-    assert!(url.contains("/api/auth/local/login"), "{url}");
-    stale.delete(FACTOR).await.assert_problem(403, "step_up_required");
-}

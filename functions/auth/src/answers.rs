@@ -11,7 +11,7 @@ use camarad::domain::auth::refresh::RefreshToken;
 use camarad::domain::auth::return_to::ReturnTo;
 use camarad::domain::auth::second_factor::PATIENCE;
 use camarad::domain::auth::sessions::Session;
-use camarad::domain::auth::sign_in::SignedIn;
+use camarad::domain::auth::sign_in::{Finished, SignedIn};
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, ACCESS_COOKIE, MFA_COOKIE, REFRESH_COOKIE, STATE_COOKIE};
 use camarad::reply::Reply;
@@ -31,8 +31,35 @@ pub(super) fn to_provider(url: &str, binding: &str) -> Result<Response> {
     Ok((status, location, [(SET_COOKIE, cookie)]).into_response())
 }
 
+/// What came of an attempt.
+pub(super) async fn finished(app: &App, cause: &Context, finished: Finished) -> Result<Response> {
+    match finished {
+        Finished::SignedIn(entered) => signed_in(app, cause, *entered).await,
+        Finished::Linked { mode, return_to } => linked(app, mode, &return_to),
+        Finished::SteppedUp {
+            session,
+            mode,
+            return_to,
+        } => {
+            let grant = AccessGrant::of(app, cause, &session).await?;
+            stepped_up(app, &grant, (mode, &return_to))
+        }
+    }
+}
+
+/// The session goes on, with an access token that knows of the proof.
+fn stepped_up(app: &App, grant: &AccessGrant, (mode, return_to): (Mode, &ReturnTo)) -> Result<Response> {
+    match mode {
+        Mode::Token => Ok(Reply::ok(grant)?.into_response()),
+        Mode::Browser => {
+            let (status, location) = see_other(&return_to.on(frontend(app)?))?;
+            Ok((status, location, access_cookie(grant)?).into_response())
+        }
+    }
+}
+
 /// Signed in: tokens for a program; for a browser cookies, and on to the frontend.
-pub(super) async fn signed_in(app: &App, cause: &Context, signed_in: SignedIn) -> Result<Response> {
+async fn signed_in(app: &App, cause: &Context, signed_in: SignedIn) -> Result<Response> {
     let SignedIn {
         user,
         session,
@@ -75,7 +102,7 @@ fn waiting(app: &App, token: &RefreshToken, (mode, return_to): (Mode, &ReturnTo)
 }
 
 /// Linked: the session goes on as it is.
-pub(super) fn linked(app: &App, mode: Mode, return_to: &ReturnTo) -> Result<Response> {
+fn linked(app: &App, mode: Mode, return_to: &ReturnTo) -> Result<Response> {
     match mode {
         Mode::Token => Ok(Reply::no_content().into_response()),
         Mode::Browser => Ok(see_other(&return_to.on(frontend(app)?))?.into_response()),

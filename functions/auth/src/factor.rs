@@ -2,13 +2,20 @@
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, SET_COOKIE};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use camarad::app::App;
+use camarad::config::EMAIL_PROVIDER;
 use camarad::context::Context;
+use camarad::domain::auth::attempt::{ATTEMPT_LIFE, InSession, Mode, Wish};
 use camarad::domain::auth::grant::{AccessGrant, TokenGrant};
-use camarad::domain::auth::second_factor::{self, Answer, Code, Stepped};
+use camarad::domain::auth::magic_link::LINK_LIFE;
+use camarad::domain::auth::second_factor::{self, Answer, Code};
+use camarad::domain::auth::sessions::Session;
+use camarad::domain::auth::step_up::{self, Asker, Way};
 use camarad::error::{Error, Result};
-use camarad::http::cookies::{self, MFA_COOKIE, cookie};
+use camarad::http::cookies::{self, LINK_COOKIE, MFA_COOKIE, STATE_COOKIE, cookie};
 use camarad::http::limit::Guest;
 use camarad::http::problem::{Problem, PublicWriteProblems, WriteProblems};
 use camarad::http::{Body, Caller, OptionalBody};
@@ -16,21 +23,7 @@ use camarad::reply::Reply;
 use serde::{Deserialize, Serialize};
 
 use crate::answers;
-use crate::provider::ProviderView;
-
-/// What the person answers: a `code` or a `recoveryCode`.
-#[derive(Deserialize, garde::Validate, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct FactorAnswer {
-    /// Six digits from the authenticator app.
-    #[garde(skip)]
-    #[schema(value_type = Option<String>, pattern = "^[0-9]{6}$")]
-    code: Option<Code>,
-    /// One of the recovery codes.
-    #[garde(inner(length(min = 16, max = 32)))]
-    #[schema(min_length = 16, max_length = 32)]
-    recovery_code: Option<String>,
-}
+use crate::magic_link::limits_of_mail;
 
 fn answer(code: Option<Code>, recovery: Option<String>) -> Result<Answer> {
     match (code, recovery) {
@@ -88,54 +81,146 @@ pub(crate) async fn finish(
     Ok((set, answers::no_longer(MFA_COOKIE)?, Reply::no_content()).into_response())
 }
 
-/// Proven once more, or where to do that.
+/// How the person proves it: with a `code` or a `recoveryCode` if they have a second factor; without one, in a way that the
+/// answer to an empty request names.
+#[derive(Default, Deserialize, garde::Validate, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ProveAgain {
+    /// Six digits from the authenticator app.
+    #[garde(skip)]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{6}$")]
+    code: Option<Code>,
+    /// One of the recovery codes.
+    #[garde(inner(length(min = 16, max = 32)))]
+    #[schema(min_length = 16, max_length = 32)]
+    recovery_code: Option<String>,
+    /// A provider's id, or `email`.
+    #[garde(inner(length(min = 1, max = 32)))]
+    #[schema(min_length = 1, max_length = 32)]
+    with: Option<String>,
+    /// A path of the frontend to go on to; `/` unless told. With `with` only.
+    #[garde(inner(length(max = 1024)))]
+    #[schema(max_length = 1024)]
+    return_to: Option<String>,
+    /// `browser` (then on to the frontend; unless told) or `token` (JSON). With `with` only.
+    #[garde(skip)]
+    #[serde(default)]
+    mode: Mode,
+}
+
+/// A way to prove once more who you are.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub(crate) struct WayToProve {
+    /// For `with`.
+    id: String,
+    /// Its name on a button.
+    name: String,
+}
+
+/// Proven once more, or how that goes on.
+#[derive(Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StepUp {
     /// A new access token, which knows of the proof. A browser gets it as its cookie.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     grant: Option<AccessGrant>,
-    /// Without a second factor: sign in again at one of these, and a new session is fresh.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    sign_in: Vec<ProviderView>,
+    /// Where this browser goes, within ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    /// A link was mailed to the account's address; it works in this browser alone, for 15 minutes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    mailed: bool,
+    /// The ways, where none was named. If there is none, sign in anew: a new session is fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ways: Option<Vec<WayToProve>>,
 }
 
 /// Prove once more who you are
 ///
-/// For what needs a sign-in of the last 15 minutes. With a second factor, its code makes this session fresh; without
-/// one, the answer says where to sign in again.
-#[utoipa::path(post, path = "/api/auth/step-up", tag = "auth", request_body = Option<FactorAnswer>,
-    responses((status = 200, body = StepUp), WriteProblems))]
+/// For what needs a sign-in of the last 15 minutes; this session is fresh afterwards, its refresh token stays. With a second
+/// factor, only its code does it. Without one, the answer to an empty request has the ways: an OpenID provider of yours that
+/// can ask you again (`url`; its callback ends the step-up), or a mailed link. Both want back the cookie that comes along.
+/// A proof that is somebody else's changes nothing.
+#[utoipa::path(post, path = "/api/auth/step-up", tag = "auth", request_body = Option<ProveAgain>,
+    responses((status = 200, body = StepUp, headers(("Set-Cookie" = String))),
+        (status = 502, description = "The provider does not answer.", body = Problem, content_type = "application/problem+json"),
+        WriteProblems))]
 pub(crate) async fn step_up(
     State(app): State<App>,
     who: Caller,
-    headers: HeaderMap,
-    OptionalBody(req): OptionalBody<FactorAnswer>,
+    parts: Parts,
+    OptionalBody(req): OptionalBody<ProveAgain>,
 ) -> Result<Response> {
-    let given = match req {
-        Some(FactorAnswer {
-            code: None,
-            recovery_code: None,
-        })
-        | None => None,
-        Some(req) => Some(answer(req.code, req.recovery_code)?),
+    let req = req.unwrap_or_default();
+    let own = InSession {
+        user: who.user,
+        session: who.session()?,
     };
-    let own = (who.user, who.session()?);
-    let session = match second_factor::step_up(&app, &who.context, own, given.as_ref()).await? {
-        Stepped::Fresh(session) => session,
-        Stepped::SignInAt(provider) => {
-            let sign_in = ProviderView::again(app.config(), &provider);
-            return Ok(Reply::ok(&StepUp { grant: None, sign_in })?.into_response());
+    let asker = Box::pin(step_up::asker(&app, &who.context, own)).await?;
+    let by_code = asker.user.second_factor || req.code.is_some() || req.recovery_code.is_some();
+    match req.with {
+        Some(_) if by_code => {
+            answer(req.code, req.recovery_code)?;
+            Err(Error::field("with", "is for who has no second factor"))
         }
-    };
-    let grant = AccessGrant::of(&app, &who.context, &session).await?;
-    let answer = |grant| StepUp {
-        grant,
-        sign_in: Vec::new(),
-    };
-    if headers.contains_key(axum::http::header::AUTHORIZATION) {
-        return Ok(Reply::ok(&answer(Some(grant)))?.into_response());
+        None if by_code => {
+            let given = answer(req.code, req.recovery_code)?;
+            let session = Box::pin(step_up::by_factor(&app, &who.context, &asker, &given)).await?;
+            stepped_up(&app, &who.context, &parts, &session).await
+        }
+        None => {
+            let ways = step_up::ways(&app, &who.context, &asker).await?.into_iter();
+            let ways = Some(ways.map(|Way { id, name }| WayToProve { id, name }).collect());
+            Ok(Reply::ok(&StepUp {
+                ways,
+                ..StepUp::default()
+            })?
+            .into_response())
+        }
+        Some(way) => {
+            let wish = Wish::of(app.config(), "", (None, req.return_to.as_deref(), req.mode))?;
+            Box::pin(go_on(&app, &who.context, (&parts, &asker), (&way, wish))).await
+        }
+    }
+}
+
+async fn stepped_up(app: &App, cause: &Context, parts: &Parts, session: &Session) -> Result<Response> {
+    let grant = AccessGrant::of(app, cause, session).await?;
+    if parts.headers.contains_key(AUTHORIZATION) {
+        let answer = StepUp {
+            grant: Some(grant),
+            ..StepUp::default()
+        };
+        return Ok(Reply::ok(&answer)?.into_response());
     }
     let set = answers::access_cookie(&grant)?;
-    Ok((set, Reply::ok(&answer(None))?).into_response())
+    Ok((set, Reply::ok(&StepUp::default())?).into_response())
+}
+
+/// On to a provider, or to the mailbox.
+async fn go_on(
+    app: &App,
+    cause: &Context,
+    (parts, asker): (&Parts, &Asker),
+    (way, wish): (&str, Wish),
+) -> Result<Response> {
+    if way == EMAIL_PROVIDER {
+        limits_of_mail(parts, app, cause, &asker.user.email).await?;
+        let binding = cookies::binding(&parts.headers, LINK_COOKIE);
+        step_up::by_mail(app, cause, asker, (&binding, wish)).await?;
+        let cookie = cookies::set(LINK_COOKIE, &binding, LINK_LIFE.as_secs())?;
+        let answer = StepUp {
+            mailed: true,
+            ..StepUp::default()
+        };
+        return Ok(([(SET_COOKIE, cookie)], Reply::ok(&answer)?).into_response());
+    }
+    let binding = cookies::binding(&parts.headers, STATE_COOKIE);
+    let url = step_up::at_provider(app, cause, asker, (way, &binding, wish)).await?;
+    let cookie = cookies::set(STATE_COOKIE, &binding, ATTEMPT_LIFE.as_secs())?;
+    let answer = StepUp {
+        url: Some(url),
+        ..StepUp::default()
+    };
+    Ok(([(SET_COOKIE, cookie)], Reply::ok(&answer)?).into_response())
 }

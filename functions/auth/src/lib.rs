@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use camarad::app::App;
 use camarad::context::Context;
 use camarad::domain::auth::attempt::{Mode, Wish};
-use camarad::domain::auth::grant::{self, CurrentSession, TokenGrant};
-use camarad::domain::auth::sign_in::{self, Finished};
+use camarad::domain::auth::grant::{self, CurrentSession, Granted, TokenGrant};
+use camarad::domain::auth::sign_in;
 use camarad::domain::auth::tokens::Jwks;
 use camarad::domain::auth::{refresh as rotation, sessions, signing};
 use camarad::domain::plans::Plan;
@@ -24,13 +24,12 @@ use camarad::http::limit::Guest;
 use camarad::http::problem::{Problem, PublicProblems, PublicWriteProblems, ReadProblems};
 use camarad::http::{Caller, OptionalBody, Query};
 use camarad::reply::Reply;
-use camarad::store::Page;
 use camarad::store::record::Action;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use provider::{Provider, ProviderView};
+use provider::{Provider, ProviderView, WaysToSignIn};
 
 /// The routes of this function.
 pub fn router() -> OpenApiRouter<App> {
@@ -59,16 +58,21 @@ async fn jwks(
     Ok(([(CACHE_CONTROL, "public, max-age=300")], Reply::ok(&keys)?))
 }
 
-/// The providers that one can sign in with
+/// The ways to sign in
+///
+/// The providers, and whether a link can be mailed.
 #[utoipa::path(get, path = "/api/auth/providers", tag = "auth", security(()),
-    responses((status = 200, body = Page<ProviderView>), PublicProblems))]
-async fn providers(State(app): State<App>) -> Result<Reply<Page<ProviderView>>> {
-    let views = app
-        .config()
+    responses((status = 200, body = WaysToSignIn), PublicProblems))]
+async fn providers(State(app): State<App>) -> Result<Reply<WaysToSignIn>> {
+    let config = app.config();
+    let views = config
         .providers
         .iter()
-        .map(|p| ProviderView::of(p, &app.config().public_url));
-    Reply::ok(&Page::whole(views.collect()))
+        .map(|p| ProviderView::of(p, &config.public_url));
+    Reply::ok(&WaysToSignIn {
+        items: views.collect(),
+        magic_link: config.mail_from.is_some(),
+    })
 }
 
 #[derive(Debug, Deserialize, garde::Validate, utoipa::IntoParams)]
@@ -130,18 +134,19 @@ struct CallbackQuery {
 /// Come back from the provider
 ///
 /// A browser goes on to the frontend with cookies, or with `?error=` and a code; a program gets tokens. The first
-/// sign-in makes the account and starts its trial. One that was started to link a further way to sign in links it.
+/// sign-in makes the account and starts its trial. One that was started to link a further way to sign in links it; one that
+/// was started for a step-up makes the session fresh that asked.
 #[utoipa::path(get, path = "/api/auth/{provider}/callback", tag = "auth", security(()),
     params(("provider" = String, Path), CallbackQuery),
     extensions(("x-foreign-parameters" = json!(true))),
-    responses((status = 200, description = "In mode `token`.", body = TokenGrant),
+    responses((status = 200, description = "In mode `token`.", body = Granted),
         (status = 204, description = "In mode `token`: it is linked."),
         (status = 303, description = "In mode `browser`: to the frontend.", headers(("Location" = String), ("Set-Cookie" = String))),
         (status = 400, description = "A check failed: start again.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The session that wanted to link has ended.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The session that wanted to link or to step up has ended.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The provider refused, or has not verified the e-mail address.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such provider.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The address belongs to an account with another way to sign in, or what would be linked to another account.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The address belongs to an account with another way to sign in, or what would be linked, or was shown, to another account.", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The provider does not answer.", body = Problem, content_type = "application/problem+json"),
         PublicProblems))]
 async fn callback(
@@ -160,8 +165,7 @@ async fn callback(
     };
     let binding = cookie(&headers, STATE_COOKIE);
     match sign_in::finish(&app, &context, &provider, binding, answer).await {
-        Ok(Finished::SignedIn(signed_in)) => answers::signed_in(&app, &context, *signed_in).await,
-        Ok(Finished::Linked { mode, return_to }) => answers::linked(&app, mode, &return_to),
+        Ok(finished) => answers::finished(&app, &context, finished).await,
         Err(error) => answers::refusal(&app, mode, error),
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use camarad::app::App;
 use camarad::context::Context;
 use camarad::domain::auth::attempt::{Mode, Wish};
-use camarad::domain::auth::grant::TokenGrant;
+use camarad::domain::auth::grant::Granted;
 use camarad::domain::auth::magic_link::{self, LINK_LIFE, LinkToken};
 use camarad::domain::plans::Plan;
 use camarad::domain::users::fields::EmailAddress;
@@ -71,14 +71,17 @@ pub(super) async fn ask(
     Body(req): Body<AskForLink>,
 ) -> Result<Reply<LinkAsked>> {
     let wish = Wish::of(app.config(), "", (req.plan, req.return_to.as_deref(), req.mode))?;
-    let asker = limit::address(&context);
-    let address = keys::digest(req.email.as_str());
-    limit::hit(&parts, &app, MAILS_TO_ASKER, &asker).await?;
-    limit::hit(&parts, &app, MAILS_TO_ADDRESS, &address).await?;
+    limits_of_mail(&parts, &app, &context, req.email.as_str()).await?;
     magic_link::ask(&app, &context, &req.email, wish).await?;
     Reply::accepted(&LinkAsked {
         expires_in: LINK_LIFE.as_secs(),
     })
+}
+
+/// Counts a mail with a link, for who asks and for who gets it.
+pub(super) async fn limits_of_mail(parts: &Parts, app: &App, cause: &Context, email: &str) -> Result<()> {
+    limit::hit(parts, app, MAILS_TO_ASKER, &limit::address(cause)).await?;
+    limit::hit(parts, app, MAILS_TO_ADDRESS, &keys::digest(email)).await
 }
 
 #[derive(Debug, Deserialize, garde::Validate, utoipa::IntoParams)]
@@ -151,12 +154,14 @@ pub(super) struct UseLink {
 
 /// Sign in with a mailed link
 ///
-/// Takes the page's form, or the same as JSON; only with the cookie that came with the page. A link works once.
+/// Takes the page's form, or the same as JSON; only with the cookie that came with the page. A link works once. One that was
+/// mailed for a step-up makes the session fresh that asked for it, in the browser that asked.
 #[utoipa::path(post, path = "/api/auth/magic-link/verify", tag = "auth", security(()),
     request_body(content((UseLink = "application/x-www-form-urlencoded"), (UseLink = "application/json"))),
-    responses((status = 200, description = "In mode `token`.", body = TokenGrant),
+    responses((status = 200, description = "In mode `token`.", body = Granted),
         (status = 303, description = "In mode `browser`: to the frontend.", headers(("Location" = String), ("Set-Cookie" = String))),
         (status = 400, description = "The link or the nonce is not valid, or not any more.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The session that asked has ended.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is neither a form nor JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
@@ -174,7 +179,7 @@ pub(super) async fn redeem(
     };
     let proof = (cookie(&headers, LINK_COOKIE), req.nonce.as_str());
     match magic_link::redeem(&app, &context, &token, proof).await {
-        Ok(signed_in) => answers::signed_in(&app, &context, signed_in).await,
+        Ok(finished) => answers::finished(&app, &context, finished).await,
         Err(error) => answers::refusal(&app, token.mode, error),
     }
 }

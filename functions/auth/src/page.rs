@@ -12,23 +12,29 @@ pub(super) fn policy(frontends: &[String]) -> String {
     html::policy(STYLE, format!("'self' {frontend}").trim_end())
 }
 
-/// Asks whether to sign in.
+/// Asks whether to sign in, or to confirm.
 pub(super) fn confirm(token: &LinkToken, nonce: &str) -> String {
+    let again = token.step_up;
     let (email, token, nonce) = (
         escaped(token.email.as_str()),
         escaped(token.expose()),
         escaped(nonce),
     );
+    let (title, word) = if again {
+        ("Confirm that it is you", "Confirm")
+    } else {
+        ("Sign in to Camarad", "Sign in")
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"robots\" content=\"noindex\">\
-         <title>Sign in to Camarad</title><style>{STYLE}</style></head>\n\
-         <body><main><h1>Sign in to Camarad</h1><p>as <strong>{email}</strong></p>\n\
+         <title>{title}</title><style>{STYLE}</style></head>\n\
+         <body><main><h1>{title}</h1><p>as <strong>{email}</strong></p>\n\
          <form method=\"post\" action=\"verify\">\
          <input type=\"hidden\" name=\"token\" value=\"{token}\">\
          <input type=\"hidden\" name=\"nonce\" value=\"{nonce}\">\
-         <button type=\"submit\" autofocus>Sign in</button></form>\n\
+         <button type=\"submit\" autofocus>{word}</button></form>\n\
          <small>If you did not ask for this, close the page: nothing has happened.</small></main></body>\n</html>\n"
     )
 }

@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use camarad::app::App;
-use camarad::config::{Config, ProviderConfig};
+use camarad::config::ProviderConfig;
 use camarad::domain::auth::sign_in;
 use camarad::error::{Error, Result};
 use camarad::http::member::path_id;
@@ -31,13 +31,14 @@ impl ProviderView {
     }
 }
 
-impl ProviderView {
-    /// Where somebody who came with `provider` signs in again: there, or, if it is no provider any more, anywhere.
-    pub(super) fn again(config: &Config, provider: &str) -> Vec<Self> {
-        let is_known = config.providers.iter().any(|p| p.id == provider);
-        let fitting = config.providers.iter().filter(|p| !is_known || p.id == provider);
-        fitting.map(|p| Self::of(p, &config.public_url)).collect()
-    }
+/// How one can sign in.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WaysToSignIn {
+    /// The providers.
+    pub(super) items: Vec<ProviderView>,
+    /// Whether `POST /api/auth/magic-link` mails a link.
+    pub(super) magic_link: bool,
 }
 
 /// The configured provider that the path names.

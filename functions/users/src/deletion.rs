@@ -54,6 +54,7 @@ async fn delete_account(
     Body(_): Body<DeleteAccount>,
 ) -> Result<Reply<DeletionView>> {
     let caller = who.caller;
+    let once = once.secret(&app).await?;
     let work = deletion::request(&app, &caller.context, caller.user, once.key());
     once.run(&app, work).await
 }

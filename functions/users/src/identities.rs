@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use camarad::app::App;
-use camarad::domain::auth::attempt::{ATTEMPT_LIFE, LinkTo, Mode, Wish};
+use camarad::domain::auth::attempt::{ATTEMPT_LIFE, InSession, Mode, Wish};
 use camarad::domain::auth::link::{self, IdentityView};
 use camarad::domain::auth::sign_in;
 use camarad::error::{Error, Result};
@@ -68,7 +68,7 @@ pub(super) async fn begin(
     let provider = sign_in::provider(app.config(), &req.provider)
         .map_err(|_| Error::field("provider", "is none that one can sign in with"))?;
     let wish = Wish::of(app.config(), "", (None, req.return_to.as_deref(), req.mode))?;
-    let to = LinkTo {
+    let to = InSession {
         user: who.caller.user,
         session: who.session,
     };

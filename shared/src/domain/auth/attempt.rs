@@ -90,14 +90,27 @@ impl Wish {
     }
 }
 
-/// Whose account an attempt links to, instead of signing in.
+/// Who asks for something about their own account, with which session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LinkTo {
+pub struct InSession {
     /// The person.
     pub user: UserId,
     /// The session that asked; it must still be live at the end.
     pub session: SessionId,
+}
+
+/// What is to come of an attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Purpose {
+    /// A new session.
+    #[default]
+    SignIn,
+    /// One more way to sign in, of this person.
+    Link(InSession),
+    /// This session made fresh: the provider asks the person again, whoever is signed in there.
+    StepUp(InSession),
 }
 
 /// A started sign-in, found by its state parameter, used once.
@@ -115,9 +128,8 @@ pub(super) struct Attempt {
     pub(super) plan: Plan,
     pub(super) return_to: ReturnTo,
     pub(super) mode: Mode,
-    /// Set when it is to link and not to sign in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) link: Option<LinkTo>,
+    #[serde(default)]
+    pub(super) purpose: Purpose,
     expires_at: Timestamp,
     /// The moment of its end: everything about it is judged at this time.
     #[serde(skip)]
@@ -138,7 +150,7 @@ impl Attempt {
     pub(super) fn start(
         provider: &str,
         binding: &str,
-        (wish, link): (Wish, Option<LinkTo>),
+        (wish, purpose): (Wish, Purpose),
         now: Timestamp,
     ) -> Result<Self> {
         Ok(Self {
@@ -150,7 +162,7 @@ impl Attempt {
             plan: wish.plan,
             return_to: wish.return_to,
             mode: wish.mode,
-            link,
+            purpose,
             expires_at: now.checked_add(ATTEMPT_LIFE).map_err(Error::internal)?,
             taken_at: now,
         })
@@ -177,12 +189,21 @@ impl Attempt {
         }))
     }
 
+    /// Since when a person must have been asked who they are, where an earlier answer will not do.
+    pub(super) fn asked_since(&self) -> Option<Timestamp> {
+        match self.purpose {
+            Purpose::StepUp(_) => Some(self.expires_at - ATTEMPT_LIFE),
+            Purpose::SignIn | Purpose::Link(_) => None,
+        }
+    }
+
     pub(super) fn secrets<'a>(&'a self, redirect_uri: &'a str) -> oidc::Attempt<'a> {
         oidc::Attempt {
             state: &self.state,
             nonce: &self.nonce,
             verifier: &self.verifier,
             redirect_uri,
+            ask_again: self.asked_since().is_some(),
         }
     }
 }

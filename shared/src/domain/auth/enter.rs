@@ -43,7 +43,7 @@ pub(super) struct Spent {
     pub(super) cond: Cond,
 }
 
-fn spend<'a>(tx: Tx<'a>, spent: Option<&Spent>) -> Tx<'a> {
+pub(super) fn spend<'a>(tx: Tx<'a>, spent: Option<&Spent>) -> Tx<'a> {
     match spent {
         None => tx,
         Some(spent) => tx.delete(spent.key.clone(), Some(spent.cond.clone()), || {

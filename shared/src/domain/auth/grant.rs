@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::refresh::RefreshToken;
-use super::sessions::{Session, SessionView};
+use super::sessions::{self, Session, SessionView};
 use super::tokens::ACCESS_LIFE;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::users::User;
 use crate::domain::users::profile::UserView;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{SessionId, UserId};
 use crate::store::keys;
 
@@ -101,6 +101,18 @@ pub struct MfaRequired {
     pub mfa_token: String,
 }
 
+/// What a program gets at the end of an attempt.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Granted {
+    /// Of a sign-in.
+    Tokens(TokenGrant),
+    /// Of a sign-in that waits for a second factor.
+    Waiting(MfaRequired),
+    /// Of a step-up: the session and its refresh token go on.
+    Access(AccessGrant),
+}
+
 /// Who is signed in, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CurrentSession {
@@ -127,6 +139,6 @@ pub async fn current(
             user: user.into(),
             session: (&session).into(),
         }),
-        _ => Err(Error::Unauthenticated("the session has ended: sign in again")),
+        _ => Err(sessions::ended()),
     }
 }

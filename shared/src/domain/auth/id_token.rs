@@ -34,6 +34,7 @@ pub enum Flaw {
     TooOld,
     Nonce,
     AccessTokenHash,
+    AuthTime,
 }
 
 impl Flaw {
@@ -52,6 +53,7 @@ impl Flaw {
             Self::TooOld => "id_token_too_old",
             Self::Nonce => "id_token_nonce",
             Self::AccessTokenHash => "id_token_at_hash",
+            Self::AuthTime => "id_token_auth_time",
         }
     }
 }
@@ -69,6 +71,8 @@ pub struct Expected<'a> {
     pub access_token: &'a str,
     /// The moment of the check.
     pub now: Timestamp,
+    /// Since when the provider must have asked the person who they are, if that was asked for.
+    pub asked_since: Option<Timestamp>,
 }
 
 /// What a token says, once it is believed.
@@ -168,6 +172,7 @@ struct Claims {
     nbf: Option<f64>,
     nonce: Option<String>,
     at_hash: Option<String>,
+    auth_time: Option<f64>,
     #[serde(flatten)]
     identity: Identity,
 }
@@ -259,6 +264,7 @@ pub fn check(token: &str, header: &Header, keys: &[Jwk], expected: Expected<'_>)
     }
     audience(&claims, expected.client_id)?;
     times(&claims, expected.now)?;
+    asked(&claims, expected.asked_since, expected.now)?;
     if claims.nonce.as_deref() != Some(expected.nonce) {
         return Err(Flaw::Nonce);
     }
@@ -320,6 +326,19 @@ fn times(claims: &Claims, now: Timestamp) -> Result<(), Flaw> {
     }
     if now - claims.iat > MAX_AGE.as_secs_f64() + leeway {
         return Err(Flaw::TooOld);
+    }
+    Ok(())
+}
+
+/// OpenID Connect Core 1.0 §3.1.2.1 and §3.1.3.7 (13): who asked with `max_age` is told when the person was asked. A
+/// provider that goes by its own session tells an earlier time.
+fn asked(claims: &Claims, since: Option<Timestamp>, now: Timestamp) -> Result<(), Flaw> {
+    let Some(since) = since else { return Ok(()) };
+    let at = claims.auth_time.ok_or(Flaw::AuthTime)?;
+    let seconds = |time: Timestamp| time.as_duration().as_secs_f64();
+    let leeway = LEEWAY.as_secs_f64();
+    if at + leeway < seconds(since) || at > seconds(now) + leeway {
+        return Err(Flaw::AuthTime);
     }
     Ok(())
 }

@@ -68,12 +68,17 @@ impl Signer {
 }
 
 fn run(token: &str, keys: &[Jwk]) -> Result<Identity, Flaw> {
+    run_asked(token, keys, None)
+}
+
+fn run_asked(token: &str, keys: &[Jwk], asked_since: Option<i64>) -> Result<Identity, Flaw> {
     let expected = Expected {
         issuer: ISSUER,
         client_id: CLIENT,
         nonce: "n1",
         access_token: "at-1",
         now: Timestamp::from_second(NOW).unwrap(),
+        asked_since: asked_since.map(|at| Timestamp::from_second(at).unwrap()),
     };
     check(token, &Header::of(token)?, keys, expected)
 }
@@ -94,6 +99,26 @@ fn a_good_token_is_believed_under_each_algorithm() {
         assert_eq!(identity.sub, "108");
         assert_eq!(identity.verified_email().as_deref(), Some("ann@example.com"));
     }
+}
+
+#[test]
+fn whoever_was_to_be_asked_again_was_asked_since_within_the_leeway() {
+    let signer = signer(Algorithm::EdDSA);
+    let keys = std::slice::from_ref(&signer.public);
+    let since = NOW - 120;
+    let told = |auth_time: Value, since: Option<i64>| {
+        let token = signer.token(&with(json!({ "auth_time": auth_time })));
+        run_asked(&token, keys, since).err()
+    };
+    for good in [since, since - 60, NOW, NOW + 60] {
+        assert_eq!(told(json!(good), Some(since)), None, "{good}");
+    }
+    for bad in [json!(since - 61), json!(0), json!(NOW + 61), Value::Null] {
+        assert_eq!(told(bad.clone(), Some(since)), Some(Flaw::AuthTime), "{bad}");
+    }
+    assert_eq!(told(json!("now"), Some(since)), Some(Flaw::Malformed));
+    // Who did not ask is not told, and does not mind.
+    assert_eq!(told(json!(0), None), None);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::attempt::{LinkTo, Wish};
+use super::attempt::{InSession, Purpose, Wish};
 use super::enter::{hold_identity, way};
 use super::proven::Proven;
+use super::sessions::{self, Session};
 use super::sign_in;
 use crate::app::App;
 use crate::config::ProviderConfig;
@@ -21,7 +22,7 @@ use crate::ids::{IdentityId, UserId};
 use crate::reply::Reply;
 use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Page, PageRequest, keys};
+use crate::store::{Cond, Entity, Page, PageRequest, keys};
 
 /// The provider's account is somebody else's way to sign in.
 const IDENTITY_TAKEN: &str = "identity_taken";
@@ -61,27 +62,25 @@ pub async fn begin(
     cause: &Context,
     provider: &ProviderConfig,
     binding: &str,
-    (wish, to): (Wish, LinkTo),
+    (wish, to): (Wish, InSession),
 ) -> Result<String> {
-    sign_in::start(app, cause, provider, binding, (wish, Some(to))).await
+    sign_in::start(app, cause, provider, binding, (wish, Purpose::Link(to))).await
 }
 
 /// Links what was proven, if the session that asked for it is still live. What is linked to the same account already
 /// stays as it is.
-pub(super) async fn conclude(app: &App, cause: &Context, to: LinkTo, proven: &Proven) -> Result<()> {
+pub(super) async fn conclude(app: &App, cause: &Context, to: InSession, proven: &Proven) -> Result<()> {
     let taken = || Error::Conflict {
         code: IDENTITY_TAKEN,
         detail: "this is the way to sign in of another account".into(),
     };
-    let cause = cause.signed_in(to.user, to.session);
-    let live = Cond::exists("id")
-        .and(Cond::absent("revokedAt"))
-        .and(Cond::gt("expiresAt", cause.now)?);
+    let session = Session::live(app, to, cause.now).await?;
+    let cause = cause
+        .signed_in(to.user, to.session)
+        .with_key(session.person_key.clone());
     let tx = app
         .tx(&cause)
-        .check(keys::session(to.user, to.session), live, || {
-            Error::Unauthenticated("the session has ended: sign in again")
-        });
+        .check(session.key(), Session::lives(cause.now)?, sessions::ended);
     let done = hold_identity(tx, (app, cause.now), to.user, proven, taken)?
         .audit(
             Action::IdentityLinked,
@@ -110,6 +109,14 @@ pub(super) async fn conclude(app: &App, cause: &Context, to: LinkTo, proven: &Pr
         }
         (done, _) => done,
     }
+}
+
+/// All of a person's linked identities.
+///
+/// # Errors
+/// `Unavailable` when the table does not answer.
+pub(super) async fn linked(app: &App, user: UserId) -> Result<Vec<LinkedIdentity>> {
+    app.db().all(&keys::linked_identities(user)).await
 }
 
 /// A person's linked identities, oldest first.
@@ -167,11 +174,7 @@ fn last() -> Error {
 
 /// Another identity of this person.
 async fn another(app: &App, user: UserId, id: IdentityId) -> Result<IdentityId> {
-    let page = PageRequest::default();
-    let all = app
-        .db()
-        .list::<LinkedIdentity>(&keys::linked_identities(user), &page, false)
-        .await?;
-    let rest = all.items.iter().map(|l| l.identity.id).find(|other| *other != id);
+    let all = linked(app, user).await?;
+    let rest = all.iter().map(|l| l.identity.id).find(|other| *other != id);
     rest.ok_or_else(last)
 }

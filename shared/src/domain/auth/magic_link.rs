@@ -4,22 +4,27 @@
 //! is only found out when the link is used. The table holds the hash of the link's token and no address: that is in the
 //! token. Opening the link changes nothing, so a scanner that fetches it neither signs in nor uses it up; only the page's
 //! form does, in the browser that has seen the page: its nonce belongs to a cookie of that browser and to the token.
+//!
+//! A link that somebody asks for who is signed in, to prove once more who they are, makes that session fresh and no new
+//! one; and only in the browser that asked, so that nobody confirms a session that is not theirs.
 
 use data_encoding::BASE64URL_NOPAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::attempt::{Mode, Wish};
+use super::attempt::{InSession, Mode, Wish};
 use super::enter::{self, Spent};
 use super::proven::{About, Method, Proven};
 use super::return_to::ReturnTo;
-use super::sign_in::{Failure, SignedIn, log};
+use super::sign_in::{Failure, Finished, SignedIn, log};
+use super::step_up;
 use crate::app::App;
 use crate::config::EMAIL_PROVIDER;
 use crate::context::Context;
 use crate::domain::mail::{self, Letter, Order};
 use crate::domain::plans::Plan;
+use crate::domain::users::User;
 use crate::domain::users::fields::EmailAddress;
 use crate::error::{Error, Result, SignInRefusal};
 use crate::ids::EventId;
@@ -33,12 +38,17 @@ pub const LINK_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// The length of a secret of 256 bits in base64url.
 const SECRET_LEN: usize = 43;
 
-/// What a link says: `<mode>.<secret>.<address>`, the address in base64url.
+/// Marks the link of a step-up, for its page.
+const AGAIN: &str = "again.";
+
+/// What a link says: `<mode>.<secret>.<address>`, the address in base64url; `<mode>.again.…` for a step-up.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkToken {
     text: String,
     /// Who would get the tokens.
     pub mode: Mode,
+    /// Whether it says that it is for somebody who is signed in.
+    pub step_up: bool,
     /// Whose link it says that it is.
     pub email: EmailAddress,
 }
@@ -50,11 +60,13 @@ impl std::fmt::Debug for LinkToken {
 }
 
 impl LinkToken {
-    fn fresh(mode: Mode, email: &EmailAddress) -> Self {
+    fn fresh(mode: Mode, step_up: bool, email: &EmailAddress) -> Self {
         let address = BASE64URL_NOPAD.encode(email.as_str().as_bytes());
+        let mark = if step_up { AGAIN } else { "" };
         Self {
-            text: format!("{}{}.{address}", mode.prefix(), random::secret()),
+            text: format!("{}{mark}{}.{address}", mode.prefix(), random::secret()),
             mode,
+            step_up,
             email: email.clone(),
         }
     }
@@ -62,7 +74,9 @@ impl LinkToken {
     /// Reads a token; `None` for text that was never one. Nothing is looked up.
     pub fn parse(text: &str) -> Option<Self> {
         let mode = Mode::of_state(text);
-        let (secret, address) = text.strip_prefix(mode.prefix())?.split_once('.')?;
+        let rest = text.strip_prefix(mode.prefix())?;
+        let marked = rest.strip_prefix(AGAIN);
+        let (secret, address) = marked.unwrap_or(rest).split_once('.')?;
         let base64url = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
         if secret.len() != SECRET_LEN || !secret.bytes().all(base64url) {
             return None;
@@ -72,6 +86,7 @@ impl LinkToken {
         Some(Self {
             text: text.to_owned(),
             mode,
+            step_up: marked.is_some(),
             email,
         })
     }
@@ -96,6 +111,9 @@ struct MagicLink {
     plan: Plan,
     return_to: ReturnTo,
     mode: Mode,
+    /// Whose session it makes fresh, and SHA-256 of a cookie of the browser that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step_up: Option<(InSession, String)>,
     expires_at: Timestamp,
 }
 
@@ -117,40 +135,81 @@ pub async fn ask(app: &App, cause: &Context, email: &EmailAddress, wish: Wish) -
     if app.config().mail_from.is_none() {
         return Err(Error::NotFound);
     }
-    let token = LinkToken::fresh(wish.mode, email);
+    mail_one(app, cause, email, (wish, None)).await
+}
+
+/// Mails a link that makes the session fresh that asks, in the browser that has `binding` as a cookie.
+///
+/// # Errors
+/// `Invalid` where no mail is sent; `Unavailable` when table or queue does not answer.
+pub(super) async fn ask_again(
+    app: &App,
+    cause: &Context,
+    (user, own): (&User, InSession),
+    (binding, wish): (&str, Wish),
+) -> Result<()> {
+    if app.config().mail_from.is_none() {
+        return Err(Error::field(
+            "with",
+            "is no way here: this deployment sends no mail",
+        ));
+    }
+    let email =
+        EmailAddress::parse(&user.email).ok_or_else(|| Error::internal("the account's address is none"))?;
+    mail_one(app, cause, &email, (wish, Some((own, keys::digest(binding))))).await
+}
+
+async fn mail_one(
+    app: &App,
+    cause: &Context,
+    email: &EmailAddress,
+    (wish, step_up): (Wish, Option<(InSession, String)>),
+) -> Result<()> {
+    let token = LinkToken::fresh(wish.mode, step_up.is_some(), email);
     let expires_at = cause.now.checked_add(LINK_LIFE).map_err(Error::internal)?;
     let link = MagicLink {
         token: token.text.clone(),
         plan: wish.plan,
         return_to: wish.return_to,
         mode: wish.mode,
+        step_up,
         expires_at,
     };
     app.db().put(&link, None).await?;
     let page = format!("{}/api/auth/magic-link/verify", app.config().public_url);
+    let address = format!("{page}?token={}", token.text);
+    let minutes = u32::try_from(LINK_LIFE.as_mins()).unwrap_or_default();
     let order = Order {
         id: EventId::new(app.clock()),
         to: email.as_str().to_owned(),
-        letter: Letter::MagicLink {
-            link: format!("{page}?token={}", token.text),
-            minutes: u32::try_from(LINK_LIFE.as_mins()).unwrap_or_default(),
+        letter: if token.step_up {
+            Letter::StepUp {
+                link: address,
+                minutes,
+            }
+        } else {
+            Letter::MagicLink {
+                link: address,
+                minutes,
+            }
         },
         expires_at,
     };
     mail::order(app, &order).await
 }
 
-/// Signs in with a link: the person whose address it was mailed to, or a new one. `binding` is the browser's cookie,
-/// `nonce` what the page gave it.
+/// Signs in with a link: the person whose address it was mailed to, or a new one; or makes the session fresh that asked
+/// for it. `binding` is the browser's cookie, `nonce` what the page gave it.
 ///
 /// # Errors
-/// `SignIn`, whatever is wrong with token or nonce; a link is used up by the sign-in alone.
+/// `SignIn`, whatever is wrong with token or nonce; a link is used up by the sign-in alone. `Unauthenticated` when the
+/// session that asked has ended.
 pub async fn redeem(
     app: &App,
     cause: &Context,
     token: &LinkToken,
     (binding, nonce): (Option<&str>, &str),
-) -> Result<SignedIn> {
+) -> Result<Finished> {
     let refused = Error::SignIn(SignInRefusal::Failed);
     let expected = binding.map(|binding| token.nonce(binding));
     if !expected.is_some_and(|e| bool::from(e.as_bytes().ct_eq(nonce.as_bytes()))) {
@@ -163,12 +222,19 @@ pub async fn redeem(
         log(cause, EMAIL_PROVIDER, "link_unknown");
         return Err(refused);
     };
+    let asked = link.step_up.as_ref();
+    let failure = Failure {
+        provider: EMAIL_PROVIDER,
+        method: Method::MagicLink,
+        step_up: asked.map(|(own, _)| *own),
+    };
     if link.expires_at <= cause.now {
-        let failure = Failure {
-            provider: EMAIL_PROVIDER,
-            method: Method::MagicLink,
-        };
         failure.record(app, cause, "link_expired").await;
+        return Err(refused);
+    }
+    let here = binding.map(keys::digest);
+    if asked.is_some_and(|(_, asker)| here.as_ref() != Some(asker)) {
+        failure.record(app, cause, "link_browser").await;
         return Err(refused);
     }
     let proven = Proven {
@@ -182,8 +248,18 @@ pub async fn redeem(
         key,
         cond: Cond::gt("expiresAt", cause.now)?,
     };
+    let (mode, return_to) = (link.mode, link.return_to);
+    if let Some((own, _)) = link.step_up {
+        let session = step_up::conclude(app, cause, own, (&proven, Some(&spent))).await?;
+        return Ok(Finished::SteppedUp {
+            session: Box::new(session),
+            mode,
+            return_to,
+        });
+    }
     let entered = enter::enter(app, cause, link.plan, (&proven, Some(&spent))).await?;
-    Ok(SignedIn::of(entered, link.mode, link.return_to))
+    let signed_in = SignedIn::of(entered, mode, return_to);
+    Ok(Finished::SignedIn(Box::new(signed_in)))
 }
 
 #[cfg(test)]
@@ -191,7 +267,11 @@ mod tests {
     use super::*;
 
     fn token() -> LinkToken {
-        LinkToken::fresh(Mode::Token, &EmailAddress::parse("ann@example.com").unwrap())
+        LinkToken::fresh(
+            Mode::Token,
+            false,
+            &EmailAddress::parse("ann@example.com").unwrap(),
+        )
     }
 
     #[test]
@@ -201,6 +281,9 @@ mod tests {
         assert_eq!(read, token);
         assert_eq!((read.mode, read.email.as_str()), (Mode::Token, "ann@example.com"));
         assert_eq!(format!("{token:?}"), "LinkToken");
+        let again = LinkToken::fresh(Mode::Browser, true, &token.email);
+        assert_eq!(LinkToken::parse(again.expose()), Some(again.clone()));
+        assert!(again.step_up && !token.step_up);
     }
 
     #[test]

@@ -18,4 +18,5 @@ pub mod second_factor;
 pub mod sessions;
 pub mod sign_in;
 pub mod signing;
+pub mod step_up;
 pub mod tokens;

@@ -38,6 +38,7 @@ pub(super) async fn identify(
         nonce: &attempt.nonce,
         access_token: access_token.expose_secret(),
         now,
+        asked_since: attempt.asked_since(),
     };
     let identity =
         id_token::check(&id_token, &header, &keys, expected).map_err(|flaw| failed(flaw.as_str()))?;

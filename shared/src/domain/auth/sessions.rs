@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::attempt::InSession;
 use super::refresh::RefreshToken;
 use super::second_factor::PATIENCE;
 use crate::app::App;
@@ -106,6 +107,26 @@ impl Session {
         self.revoked_at.is_none() && self.pending_until.is_none() && now < self.expires_at
     }
 
+    /// The session that somebody asks with, if it is live.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when it has ended.
+    pub async fn live(app: &App, own: InSession, now: Timestamp) -> Result<Self> {
+        let session: Option<Self> = app.db().get(&keys::session(own.user, own.session)).await?;
+        session.filter(|s| s.is_live(now)).ok_or_else(ended)
+    }
+
+    /// The condition that `is_live` is, for a commit.
+    ///
+    /// # Errors
+    /// `Internal` when the time has no form in the table.
+    pub fn lives(now: Timestamp) -> Result<Cond> {
+        Ok(Cond::exists("id")
+            .and(Cond::absent("revokedAt"))
+            .and(Cond::absent("pendingUntil"))
+            .and(Cond::gt("expiresAt", now)?))
+    }
+
     /// The same session, waiting for a second factor.
     ///
     /// # Errors
@@ -198,6 +219,11 @@ pub async fn revoke(
         Err(Error::Conflict { code: ENDED, .. }) => Ok(()),
         other => other,
     }
+}
+
+/// What whoever comes with an ended session hears.
+pub(super) fn ended() -> Error {
+    Error::Unauthenticated("the session has ended: sign in again")
 }
 
 const ENDED: &str = "session_ended";

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::attempt::{Attempt, LinkTo, Mode, Wish, redirect_uri};
+use super::attempt::{Attempt, InSession, Mode, Purpose, Wish, redirect_uri};
 use super::enter::{self, Entered};
 use super::proven::{Method, Proven};
 use super::refresh::RefreshToken;
 use super::return_to::ReturnTo;
 use super::sessions::Session;
-use super::{link, openid};
+use super::{link, openid, step_up};
 use crate::app::App;
 use crate::config::{Config, ProviderConfig, ProviderKind};
 use crate::context::Context;
@@ -78,6 +78,15 @@ pub enum Finished {
         /// Where a browser goes.
         return_to: ReturnTo,
     },
+    /// Somebody who is signed in has proved once more who they are.
+    SteppedUp {
+        /// Their session, which is fresh.
+        session: Box<Session>,
+        /// Who asked.
+        mode: Mode,
+        /// Where a browser goes.
+        return_to: ReturnTo,
+    },
 }
 
 /// Why it did not.
@@ -125,7 +134,7 @@ pub async fn begin(
     binding: &str,
     wish: Wish,
 ) -> Result<String> {
-    start(app, cause, provider, binding, (wish, None)).await
+    start(app, cause, provider, binding, (wish, Purpose::SignIn)).await
 }
 
 pub(super) async fn start(
@@ -133,7 +142,7 @@ pub(super) async fn start(
     cause: &Context,
     provider: &ProviderConfig,
     binding: &str,
-    wish: (Wish, Option<LinkTo>),
+    wish: (Wish, Purpose),
 ) -> Result<String> {
     let endpoints = match provider.kind {
         ProviderKind::Oidc => app.oidc()?.metadata(provider, cause.now).await?.endpoints(),
@@ -149,12 +158,12 @@ pub(super) async fn start(
     Ok(url)
 }
 
-/// Ends a sign-in, or the linking of another way to sign in.
+/// Ends a sign-in, the linking of another way to sign in, or a step-up.
 ///
 /// # Errors
 /// `SignIn` when a check failed or the provider refused; `Conflict` with `account_exists` when the e-mail address
-/// belongs to somebody who signs in another way, with `identity_taken` when what would be linked is somebody else's;
-/// `Unauthenticated` when the session that wanted to link has ended; `Upstream` when the provider does not answer.
+/// belongs to somebody who signs in another way, with `identity_taken` when what would be linked is somebody else's, with
+/// `identity_mismatch` when a step-up comes as somebody else; `Unauthenticated` when the session that asked has ended; `Upstream` when the provider does not answer.
 pub async fn finish(
     app: &App,
     cause: &Context,
@@ -178,6 +187,10 @@ pub async fn finish(
     let failure = Failure {
         provider: &provider.id,
         method: provider.kind.into(),
+        step_up: match attempt.purpose {
+            Purpose::StepUp(own) => Some(own),
+            Purpose::SignIn | Purpose::Link(_) => None,
+        },
     };
     match identified {
         Ok(proven) => conclude(app, cause, attempt, (&proven, &failure)).await,
@@ -196,9 +209,20 @@ async fn conclude(
     (proven, failure): (&Proven, &Failure<'_>),
 ) -> Result<Finished> {
     let (mode, return_to) = (attempt.mode, attempt.return_to);
-    if let Some(to) = attempt.link {
-        link::conclude(app, cause, to, proven).await?;
-        return Ok(Finished::Linked { mode, return_to });
+    match attempt.purpose {
+        Purpose::SignIn => {}
+        Purpose::Link(to) => {
+            link::conclude(app, cause, to, proven).await?;
+            return Ok(Finished::Linked { mode, return_to });
+        }
+        Purpose::StepUp(own) => {
+            let session = step_up::conclude(app, cause, own, (proven, None)).await?;
+            return Ok(Finished::SteppedUp {
+                session: Box::new(session),
+                mode,
+                return_to,
+            });
+        }
     }
     let entered = enter::enter(app, cause, attempt.plan, (proven, None)).await;
     if let Err(Error::Conflict {
@@ -264,24 +288,47 @@ pub(super) async fn client_secret(app: &App, provider: &ProviderConfig) -> Resul
 pub(super) struct Failure<'a> {
     pub(super) provider: &'a str,
     pub(super) method: Method,
+    /// The session that was to be made fresh.
+    pub(super) step_up: Option<InSession>,
 }
 
-impl Failure<'_> {
-    /// A sign-in that failed its checks, in the platform's log: whose account it was meant for is not known.
+impl<'a> Failure<'a> {
+    pub(super) fn of(proven: &'a Proven, step_up: Option<InSession>) -> Self {
+        Self {
+            provider: &proven.provider,
+            method: proven.method,
+            step_up,
+        }
+    }
+
+    /// A sign-in that failed its checks, in the platform's log: whose account it was meant for is not known. A step-up,
+    /// in the log of the account that asked.
     pub(super) async fn record(&self, app: &App, cause: &Context, reason: &'static str) {
         log(cause, self.provider, reason);
-        let detail = json!({ "provider": self.provider, "method": self.method, "reason": reason });
-        let tx = app
-            .tx(cause)
-            .audit(Action::UserLoginFailed, Scope::Platform, self.provider, detail);
-        let written = match tx {
-            Ok(tx) => tx.run().await,
-            Err(error) => Err(error),
-        };
         // The refusal stands, whether or not it could be recorded.
-        if let Err(error) = written {
+        if let Err(error) = self.write(app, cause, reason).await {
             tracing::error!(request.id = cause.request_id, error = %error, "a failed sign-in could not be recorded");
         }
+    }
+
+    async fn write(&self, app: &App, cause: &Context, reason: &'static str) -> Result<()> {
+        let mut detail = json!({ "provider": self.provider, "method": self.method, "reason": reason });
+        let action = Action::UserLoginFailed;
+        let asker = match self.step_up {
+            Some(own) => Session::live(app, own, cause.now).await.ok(),
+            None => None,
+        };
+        let Some(session) = asker else {
+            let tx = app
+                .tx(cause)
+                .audit(action, Scope::Platform, self.provider, detail)?;
+            return tx.run().await;
+        };
+        let (user, id) = (session.user_id, session.id);
+        let cause = &cause.signed_in(user, id).with_key(session.person_key);
+        detail["stepUp"] = true.into();
+        let tx = app.tx(cause).audit(action, Scope::Account(user), id, detail)?;
+        tx.run().await
     }
 }
 

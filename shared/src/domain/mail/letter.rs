@@ -7,44 +7,79 @@ use crate::ports::mail::Mail;
 
 const SHELL: &str = include_str!("letter.html");
 
+/// What differs between the letters that bring a link.
+struct Words {
+    subject: &'static str,
+    /// Who asked for what; the address comes after it.
+    asked: &'static str,
+    button: &'static str,
+    /// What to do if it was not the reader who asked.
+    otherwise: &'static str,
+}
+
+const SIGN_IN: Words = Words {
+    subject: "Sign in to Camarad",
+    asked: "somebody, we hope you, asked to sign in to Camarad as",
+    button: "Sign in",
+    otherwise: "If it was not you, leave this mail alone: without the link nobody gets in.",
+};
+
+const STEP_UP: Words = Words {
+    subject: "Confirm that it is you",
+    asked: "somebody, we hope you, is about to change something important in Camarad, signed in as",
+    button: "Confirm",
+    otherwise: "If it was not you, do not open the link, and end your sessions in Camarad's security settings.",
+};
+
 impl Letter {
     /// The mail.
     pub(super) fn written(&self, from: &str, to: &str) -> Mail {
-        match self {
-            Self::MagicLink { link, minutes } => Mail {
-                from: from.to_owned(),
-                to: to.to_owned(),
-                subject: "Sign in to Camarad".into(),
-                text: magic_link_text(to, link, *minutes),
-                html: magic_link_html(to, link, *minutes),
-            },
+        let (words, link, minutes) = match self {
+            Self::MagicLink { link, minutes } => (&SIGN_IN, link, *minutes),
+            Self::StepUp { link, minutes } => (&STEP_UP, link, *minutes),
+        };
+        Mail {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            subject: words.subject.into(),
+            text: words.text(to, link, minutes),
+            html: words.html(to, link, minutes),
         }
     }
 }
 
-fn magic_link_text(to: &str, link: &str, minutes: u32) -> String {
-    format!(
-        "Hello,\n\n\
-         somebody, we hope you, asked to sign in to Camarad as {to}.\n\n\
-         Open this link and confirm on the page that you see:\n\n\
-         {link}\n\n\
-         It works once, for {minutes} minutes.\n\n\
-         If it was not you, leave this mail alone: without the link nobody gets in.\n\n\
-         Camarad\n"
-    )
-}
+impl Words {
+    fn text(&self, to: &str, link: &str, minutes: u32) -> String {
+        let Self { asked, otherwise, .. } = self;
+        format!(
+            "Hello,\n\n\
+             {asked} {to}.\n\n\
+             Open this link and confirm on the page that you see:\n\n\
+             {link}\n\n\
+             It works once, for {minutes} minutes.\n\n\
+             {otherwise}\n\n\
+             Camarad\n"
+        )
+    }
 
-fn magic_link_html(to: &str, link: &str, minutes: u32) -> String {
-    let (to, link) = (escaped(to), escaped(link));
-    let body = format!(
-        "<h1>Sign in to Camarad</h1>\
-         <p>Somebody, we hope you, asked to sign in as <strong>{to}</strong>.</p>\
-         <p><a class=\"button\" href=\"{link}\">Sign in</a></p>\
-         <p>The link works once, for {minutes} minutes. If the button does not work, open this address:</p>\
-         <p class=\"address\">{link}</p>\
-         <p class=\"small\">If it was not you, leave this mail alone: without the link nobody gets in.</p>"
-    );
-    SHELL.replace("{{body}}", &body)
+    fn html(&self, to: &str, link: &str, minutes: u32) -> String {
+        let (to, link) = (escaped(to), escaped(link));
+        let Self {
+            subject,
+            asked,
+            button,
+            otherwise,
+        } = self;
+        let body = format!(
+            "<h1>{subject}</h1>\
+             <p>Hello, {asked} <strong>{to}</strong>.</p>\
+             <p><a class=\"button\" href=\"{link}\">{button}</a></p>\
+             <p>The link works once, for {minutes} minutes. If the button does not work, open this address:</p>\
+             <p class=\"address\">{link}</p>\
+             <p class=\"small\">{otherwise}</p>"
+        );
+        SHELL.replace("{{body}}", &body)
+    }
 }
 
 #[cfg(test)]

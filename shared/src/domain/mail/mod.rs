@@ -49,6 +49,14 @@ pub enum Letter {
         /// Minutes that it works.
         minutes: u32,
     },
+    /// The link that makes a session fresh.
+    #[serde(rename_all = "camelCase")]
+    StepUp {
+        /// The link.
+        link: String,
+        /// Minutes that it works.
+        minutes: u32,
+    },
 }
 
 impl std::fmt::Debug for Order {

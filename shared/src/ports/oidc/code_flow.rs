@@ -40,6 +40,9 @@ pub struct Attempt<'a> {
     pub verifier: &'a str,
     /// Where the provider sends the browser back to.
     pub redirect_uri: &'a str,
+    /// Whether the provider is to ask the person who they are, even if they are signed in there, and to say when it did
+    /// (OpenID Connect Core 1.0 §3.1.2.1: `prompt=login`, `max_age=0`).
+    pub ask_again: bool,
 }
 
 /// What came of a code.
@@ -94,6 +97,11 @@ pub fn authorization_url(
         .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
     if endpoints.scopes.contains(&"openid") {
         request = request.add_extra_param("nonce", attempt.nonce);
+        if attempt.ask_again {
+            request = request
+                .add_extra_param("prompt", "login")
+                .add_extra_param("max_age", "0");
+        }
     }
     Ok(request.url().0.into())
 }

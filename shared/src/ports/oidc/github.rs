@@ -45,6 +45,11 @@ pub fn site(provider: &ProviderConfig) -> &str {
     }
 }
 
+/// What it calls itself in its answers to the callback (RFC 9207): `https://github.com/login/oauth`.
+pub fn issuer(provider: &ProviderConfig) -> String {
+    format!("{}/login/oauth", site(provider))
+}
+
 fn api(provider: &ProviderConfig) -> &str {
     provider
         .api_url

@@ -45,9 +45,19 @@ pub struct Metadata {
     /// Whether every answer to the callback names its issuer (RFC 9207).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+    #[serde(default)]
+    claims_supported: Option<Vec<String>>,
 }
 
 impl Metadata {
+    /// Whether its ID tokens can say when the person was asked. A provider that lists its claims and leaves this one out
+    /// (Google, unless an app is given it) would only send people there and back.
+    pub fn tells_auth_time(&self) -> bool {
+        self.claims_supported
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|claim| claim == "auth_time"))
+    }
+
     /// Where and how the code flow takes place. The client secret goes into the header unless only the form is taken
     /// (OpenID Connect Discovery 1.0 §3).
     pub fn endpoints(&self) -> Endpoints {
@@ -269,6 +279,22 @@ fn named(keys: &[Jwk], kid: &str) -> Vec<Jwk> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_provider_that_lists_its_claims_without_auth_time_cannot_tell_it() {
+        let with = |claims: Option<&[&str]>| {
+            let mut metadata = serde_json::json!({
+                "issuer": "", "authorization_endpoint": "", "token_endpoint": "", "jwks_uri": "",
+            });
+            if let Some(claims) = claims {
+                metadata["claims_supported"] = claims.into();
+            }
+            let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+            metadata.tells_auth_time()
+        };
+        assert!(with(None) && with(Some(&["sub", "auth_time"])));
+        assert!(!with(Some(&["sub", "email"])) && !with(Some(&[])));
+    }
 
     #[test]
     fn the_secret_goes_into_the_header_unless_only_the_body_is_taken() {

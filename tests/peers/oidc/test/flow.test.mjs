@@ -71,6 +71,24 @@ describe('a sign-in', () => {
     assert.ok(silent.callback.searchParams.get('code'));
   });
 
+  it('asks again when told to, and says when it did', async () => {
+    const browser = new Browser();
+    const plain = authorization(peer.issuer);
+    const first = await browser.signIn(peer.issuer, plain.url, { email: 'ada@example.org' });
+    const { body } = await exchange(peer.issuer, first.searchParams.get('code'), plain.verifier);
+    assert.equal(decodeJwt(body.id_token).auth_time, undefined);
+    for (const again of [{ prompt: 'login' }, { max_age: '0' }, { prompt: 'login', max_age: '0' }]) {
+      const started = Math.floor(Date.now() / 1000);
+      const request = authorization(peer.issuer, again);
+      const callback = await browser.signIn(peer.issuer, request.url, { email: 'ada@example.org' });
+      const told = await exchange(peer.issuer, callback.searchParams.get('code'), request.verifier);
+      assert.ok(decodeJwt(told.body.id_token).auth_time >= started);
+    }
+    const wrong = authorization(peer.issuer, { max_age: 'soon' });
+    const { callback } = await browser.follow(await browser.go(wrong.url), peer.issuer);
+    assert.equal(callback.searchParams.get('error'), 'invalid_request');
+  });
+
   it('lets another person in from the same browser', async () => {
     const browser = new Browser();
     await browser.signIn(peer.issuer, authorization(peer.issuer).url, { email: 'ada@example.org' });
@@ -96,6 +114,7 @@ describe('a sign-in', () => {
     assert.deepEqual(found.id_token_signing_alg_values_supported.toSorted(), ['ES256', 'RS256']);
     assert.deepEqual(found.token_endpoint_auth_methods_supported.toSorted(), ['client_secret_basic', 'client_secret_post']);
     assert.equal(found.authorization_response_iss_parameter_supported, true);
+    assert.ok(found.claims_supported.includes('auth_time'));
   });
 });
 

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 
 import { TAMPER_MODES } from '../src/tamper.mjs';
-import { CLIENT, control, start, wholeFlow } from './flow.mjs';
+import { Browser, CLIENT, authorization, control, exchange, start, wholeFlow } from './flow.mjs';
 
 let peer;
 before(async () => { peer = await start(); });
@@ -35,6 +35,9 @@ const EXPECTED = {
   expired: ['exp'],
   'bad-at-hash': ['at_hash'],
   'unknown-kid': ['ERR_JWKS_NO_MATCHING_KEY'],
+  // Who did not ask when the person was asked does not mind.
+  'old-auth-time': [],
+  'without-auth-time': [],
   'without-email': [],
   'alg-none': ['ERR_JOSE_ALG_NOT_ALLOWED'],
 };
@@ -72,6 +75,20 @@ describe('a tampered ID token', () => {
     assert.deepEqual([wrong.sub, wrong.email], ['somebody-else', 'ada@example.org']);
     assert.deepEqual([right.sub, right.email_verified], [claims.sub, true]);
     assert.equal((await control(peer.issuer, 'tamper', { userinfo: 'rude' })).status, 400);
+  });
+
+  it('tells a wrong time of the last question, or none', async () => {
+    const flow = async (mode) => {
+      await control(peer.issuer, 'tamper', { idToken: mode });
+      const request = authorization(peer.issuer, { max_age: '0' });
+      const callback = await new Browser().signIn(peer.issuer, request.url, { email: 'ada@example.org' });
+      const { body } = await exchange(peer.issuer, callback.searchParams.get('code'), request.verifier);
+      const claims = decodeJwt(body.id_token);
+      return claims.auth_time === undefined ? undefined : claims.iat - claims.auth_time;
+    };
+    assert.ok(await flow(null) < 5);
+    assert.equal(await flow('old-auth-time'), 3600);
+    assert.equal(await flow('without-auth-time'), undefined);
   });
 
   it('waits for a token response that succeeds', async () => {

@@ -49,6 +49,10 @@ pub enum Tamper {
     Expired,
     /// Of another access token.
     BadAtHash,
+    /// The person was asked an hour ago.
+    OldAuthTime,
+    /// Nothing of when the person was asked.
+    WithoutAuthTime,
     /// Signed by a key that is not published, under its own kid.
     UnknownKid,
     /// Unsigned, and says so.
@@ -70,7 +74,7 @@ pub enum Userinfo {
 }
 
 impl Tamper {
-    /// Each of them, for tests that walk through.
+    /// Each that is wrong at any sign-in, for tests that walk through.
     pub const ALL: [Self; 8] = [
         Self::BadSignature,
         Self::WrongAud,

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::context::Context;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::ids::{SessionId, UserId};
+use crate::ids::UserId;
 use crate::random;
 use crate::store::keys::{self, Key};
 use crate::store::record::{Action, Scope};
@@ -79,20 +79,20 @@ pub enum Answer {
 }
 
 /// What was right about an answer, and is now to be used up.
-enum Right {
+pub(super) enum Right {
     Step(i64),
     Recovery(String),
 }
 
 impl Answer {
-    fn field(&self) -> &'static str {
+    pub(super) fn field(&self) -> &'static str {
         match self {
             Self::Code(_) => "code",
             Self::Recovery(_) => "recoveryCode",
         }
     }
 
-    fn wrong(&self) -> Error {
+    pub(super) fn wrong(&self) -> Error {
         Error::field(self.field(), "is not right, or was used before")
     }
 
@@ -117,7 +117,7 @@ impl Answer {
 
 impl Right {
     /// Uses it up, in the commit of what it allows.
-    fn spend(&self, user: UserId) -> Result<Update> {
+    pub(super) fn spend(&self, user: UserId) -> Result<Update> {
         let update = Update::of(keys::second_factor(user)).set("guesses", Vec::<Timestamp>::new())?;
         Ok(match self {
             Self::Step(step) => update
@@ -132,7 +132,7 @@ impl Right {
         })
     }
 
-    fn method(&self) -> &'static str {
+    pub(super) fn method(&self) -> &'static str {
         match self {
             Self::Step(_) => "totp",
             Self::Recovery(_) => "recovery_code",
@@ -179,7 +179,7 @@ fn counted(before: &[Timestamp], now: Timestamp) -> Result<Vec<Timestamp>> {
 }
 
 /// Holds an answer against the person's second factor, and counts it. A wrong one is recorded.
-async fn check(app: &App, cause: &Context, user: UserId, answer: &Answer) -> Result<Right> {
+pub(super) async fn check(app: &App, cause: &Context, user: UserId, answer: &Answer) -> Result<Right> {
     let factor = count_guess(app, user, cause.now).await?;
     if !factor.active {
         return Err(Error::NotFound);
@@ -258,55 +258,4 @@ pub async fn finish(
         ..user
     };
     Ok((user, begun, next))
-}
-
-/// What became of a step-up.
-#[derive(Debug)]
-pub enum Stepped {
-    /// The session is fresh.
-    Fresh(Box<Session>),
-    /// There is no second factor: the person signs in again at this provider.
-    SignInAt(String),
-}
-
-/// Proves once more who somebody is, in a session that lives: its sign-in is fresh again.
-///
-/// # Errors
-/// `Invalid` for a missing or wrong answer; `RateLimited`; `Unauthenticated` when the session has ended.
-pub async fn step_up(
-    app: &App,
-    cause: &Context,
-    (user, session): (UserId, SessionId),
-    answer: Option<&Answer>,
-) -> Result<Stepped> {
-    let ended = || Error::Unauthenticated("the session has ended: sign in again");
-    let (own, profile) = (keys::session(user, session), keys::user(user));
-    let mut read = app.db().batch(&[own.clone(), profile.clone()]).await?;
-    let session = read
-        .read::<Session>(&own)?
-        .filter(|s| s.is_live(cause.now))
-        .ok_or_else(ended)?;
-    if !read
-        .read::<User>(&profile)?
-        .is_some_and(|user| user.second_factor)
-    {
-        return Ok(Stepped::SignInAt(session.provider));
-    }
-    let answer = answer.ok_or_else(|| Error::field("code", "is required, or a recoveryCode instead"))?;
-    let right = check(app, cause, user, answer).await?;
-    let fresh = Update::of(own)
-        .set("authenticatedAt", cause.now)?
-        .when(Cond::absent("revokedAt").and(Cond::item_exists()));
-    let detail = json!({ "stepUp": true, "secondFactor": right.method() });
-    let wrong = answer.clone();
-    app.tx(cause)
-        .update(fresh, ended)
-        .update(right.spend(user)?, move || wrong.wrong())
-        .audit(Action::UserLogin, Scope::Account(user), session.id, detail)?
-        .run()
-        .await?;
-    Ok(Stepped::Fresh(Box::new(Session {
-        authenticated_at: cause.now,
-        ..session
-    })))
 }

@@ -55,7 +55,7 @@ deploy: build ## deploy to AWS: make deploy, make deploy STAGE=staging
 stripe-setup: ## products, prices and portal at Stripe, by STRIPE_SECRET_KEY or the local one: [WEBHOOK=url]
 	@$(PYTHON) infra/local/stripesetup.py $(if $(WEBHOOK),--webhook "$(WEBHOOK)")
 
-verify-audit: ## check an exported audit log: FILE=export.ndjson [KEYS=keys.txt] [ANCHORS=log.ndjson]
+verify-audit: ## check an exported audit log: FILE=export.ndjson [KEYS=audit-keys.json] [ANCHORS=log.ndjson]
 	@node infra/verify-audit.mjs $(if $(KEYS),--keys "$(KEYS)") $(if $(ANCHORS),--anchors "$(ANCHORS)") "$(FILE)"
 
 clean: ## stop the local stack, delete its data and the built files; .tools stays

@@ -3,7 +3,7 @@
 //
 //   node infra/verify-audit.mjs [--keys FILE] [--anchors FILE] [--now TIME] EXPORT...
 //
-// --keys     trusted public keys, one per line, as statements name them; else the key in the file is printed, to be
+// --keys     trusted public keys, one per line, as statements name them, or what /.well-known/audit-keys.json answered; else the key in the file is printed, to be
 //            compared with the one in the sealer's log.
 // --anchors  lines of the sealer's log (CloudWatch: /aws/lambda/<stack>-audit-sealer); each statement of this chain in
 //            it must fit.
@@ -269,11 +269,22 @@ function anchorsOf(text) {
   return found;
 }
 
+/** One key a line, or the set that /.well-known/audit-keys.json is. */
+function keysOf(text) {
+  try {
+    const set = JSON.parse(text);
+    if (Array.isArray(set?.keys)) return set.keys.map((key) => key.x);
+  } catch {
+    // no set: lines
+  }
+  return text.split(/\s+/).filter(Boolean);
+}
+
 function options(args) {
   const given = { files: [], keys: null, anchors: [], now: Date.now() };
   while (args.length > 0) {
     const arg = args.shift();
-    if (arg === "--keys") given.keys = readFileSync(args.shift(), "utf8").split(/\s+/).filter(Boolean);
+    if (arg === "--keys") given.keys = keysOf(readFileSync(args.shift(), "utf8"));
     else if (arg === "--anchors") given.anchors = anchorsOf(readFileSync(args.shift(), "utf8"));
     else if (arg === "--now") given.now = Date.parse(args.shift());
     else given.files.push(arg);
@@ -303,7 +314,7 @@ function report(file, given) {
 try {
   const given = options(process.argv.slice(2));
   if (given.files.length === 0 || given.files.includes("")) {
-    console.error("usage: make verify-audit FILE=export.ndjson [KEYS=keys.txt] [ANCHORS=log.ndjson]");
+    console.error("usage: make verify-audit FILE=export.ndjson [KEYS=audit-keys.json] [ANCHORS=log.ndjson]");
     process.exit(2);
   }
   const codes = given.files.map((file) => report(file, given));

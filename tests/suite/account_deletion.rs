@@ -206,7 +206,7 @@ async fn a_deletion_is_meant_and_fresh_and_ends_everything_at_once() {
 }
 
 #[tokio::test]
-async fn the_status_token_is_in_no_item_and_a_repeated_request_still_brings_it() {
+async fn the_status_token_is_in_no_item() {
     let t = TestApp::new().await;
     let ann = signed_up(&t).await;
     let accepted = delete(&ann.once("k")).await.json(202);

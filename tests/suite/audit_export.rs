@@ -179,6 +179,49 @@ async fn what_has_lived_to_its_end_leaves_a_checkpoint_from_which_the_rest_is_pr
 }
 
 #[tokio::test]
+async fn an_export_is_checked_with_the_keys_that_the_api_publishes() {
+    const KEYS: &str = "/.well-known/audit-keys.json";
+    let t = TestApp::new().await;
+    let published = t.anonymous().get(KEYS).await;
+    assert_eq!(published.header("cache-control"), Some("public, max-age=300"));
+    assert_eq!(published.json(200), json!({"keys": []}));
+
+    let (owner, home) = history(&t).await;
+    let exported = export(&owner, &home, "").await;
+    let context = Context::system("story", t.app.clock().now());
+    let failed = (Action::UserLoginFailed, Scope::Platform);
+    let tx = t.app.tx(&context).audit(failed.0, failed.1, "x", json!({}));
+    tx.unwrap().run().await.unwrap();
+    seal_all(&t).await;
+    let set = t.anonymous().get(KEYS).await.json(200);
+    let head = lines(&exported)
+        .into_iter()
+        .find(|l| l["type"] == "head")
+        .unwrap();
+    let key = &set["keys"][0];
+    assert_eq!(
+        (set["keys"].as_array().unwrap().len(), &key["x"]),
+        (1, &head["key"])
+    );
+    assert_eq!(
+        (&key["kty"], &key["crv"], key.get("d")),
+        (&json!("OKP"), &json!("Ed25519"), None)
+    );
+
+    let files = Files::new("published");
+    let file = files.write("export.ndjson", &exported);
+    let given = files.write("audit-keys.json", &set.to_string());
+    let (status, said) = verdict(&t, &["--keys", given.to_str().unwrap()], &file);
+    assert_eq!(status, 0, "{said}");
+    let mut others = set.clone();
+    others["keys"][0]["x"] = "A".repeat(43).into();
+    let given = files.write("others.json", &others.to_string());
+    let (status, said) = verdict(&t, &["--keys", given.to_str().unwrap()], &file);
+    assert_eq!(status, 1);
+    assert!(said.contains("not among the trusted keys"), "{said}");
+}
+
+#[tokio::test]
 async fn a_record_that_was_removed_from_the_table_is_named_and_anchors_find_a_shorter_history() {
     let t = TestApp::new().await;
     let (owner, home) = history(&t).await;

@@ -389,6 +389,7 @@ async fn every_route_costs_what_it_is_known_to_cost() {
     money(&mut l, &t, &ann, &workspace).await;
     for path in [
         "/.well-known/jwks.json",
+        "/.well-known/audit-keys.json",
         "/api/auth/providers",
         "/api/health",
         "/api/health/ready",

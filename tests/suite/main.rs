@@ -10,6 +10,7 @@
 mod access;
 mod account_deletion;
 mod account_deletion_faults;
+mod account_deletion_races;
 mod account_export;
 mod agents;
 mod api_keys;

@@ -138,6 +138,7 @@ async fn the_public_routes_are_these_and_no_more() {
             "POST /api/auth/magic-link",
             "GET /api/auth/magic-link/verify",
             "POST /api/auth/magic-link/verify",
+            "GET /.well-known/audit-keys.json",
         ]
     );
 }

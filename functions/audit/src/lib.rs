@@ -6,16 +6,19 @@ pub mod parameters;
 use axum::extract::State;
 use axum::response::Response;
 use camarad::app::App;
+use camarad::domain::audit::chain;
 use camarad::domain::audit::view::AuditView;
+use camarad::domain::auth::tokens::Jwks;
 use camarad::domain::permissions::grant;
 use camarad::error::Result;
-use camarad::http::problem::ReadProblems;
+use camarad::http::problem::{PublicProblems, ReadProblems};
 use camarad::http::{Caller, Member, Operator};
 use camarad::ids::WorkspaceId;
 use camarad::reply::Reply;
 use camarad::store::Page;
 use camarad::store::record::Scope;
 use http::Method;
+use http::header::{CACHE_CONTROL, HeaderName};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,11 +34,26 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(export_of_account))
         .routes(routes!(of_any))
         .routes(routes!(export_of_any))
+        .routes(routes!(keys))
 }
 
 /// Which of them stream, as template.yaml tells API Gateway.
 pub fn streams(method: &Method, path: &str) -> bool {
     *method == Method::GET && path.ends_with("/export")
+}
+
+/// The keys that statements about audit logs are signed with
+///
+/// For `make verify-audit KEYS=…`. Keep a copy: a key that you knew before is worth more than one that comes with what it
+/// signed. Empty until something of the platform's own was recorded.
+#[utoipa::path(get, path = "/.well-known/audit-keys.json", tag = "audit", security(()),
+    responses((status = 200, body = Jwks), PublicProblems))]
+async fn keys(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], Reply<Jwks>)> {
+    let keys = chain::published(&app).await?;
+    Ok((
+        [(CACHE_CONTROL, "public, max-age=300")],
+        Reply::ok(&Jwks { keys })?,
+    ))
 }
 
 /// The audit log of a workspace, newest first

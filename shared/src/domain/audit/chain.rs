@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::app::App;
 use crate::canonical;
 use crate::config::Config;
+use crate::domain::auth::tokens::Jwk;
 use crate::error::{Error, Result};
 use crate::ids::AuditId;
 use crate::store::keys::{self, Index, Key};
@@ -274,6 +275,22 @@ impl Statement {
         let (seq, at) = (self.seq.to_string(), self.at.to_string());
         [DOMAIN, kind, &self.scope, &seq, &self.hash, &at].join("\n")
     }
+}
+
+/// The keys that statements are signed with, as the head of the platform's chain has them, which nobody but the sealer may
+/// write; none before its first record.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn published(app: &App) -> Result<Vec<Jwk>> {
+    let platform = app.db().get::<Chain>(&keys::chain(keys::PLATFORM)).await?;
+    let chain = platform.into_iter();
+    let mut keys: Vec<_> = chain
+        .flat_map(|chain| chain.head.into_iter().chain(chain.checkpoint))
+        .map(|statement| Jwk::ed25519(statement.key))
+        .collect();
+    keys.dedup();
+    Ok(keys)
 }
 
 #[cfg(test)]

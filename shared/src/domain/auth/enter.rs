@@ -112,7 +112,11 @@ async fn login(
     if user.second_factor {
         // Not signed in yet: `second_factor::finish` says when, in the log too.
         let session = session.waiting(cause.now)?;
-        spend(app.tx(cause), spent).create(&session)?.run().await?;
+        spend(app.tx(cause), spent)
+            .create(&session)?
+            .check(keys::user(id), User::stays(), deleting)
+            .run()
+            .await?;
         return Ok(Entered {
             user,
             session,
@@ -122,7 +126,7 @@ async fn login(
     let cause = cause.signed_in(id, session.id);
     let seen = Update::of(keys::user(id))
         .set("lastLoginAt", cause.now)?
-        .when(Cond::item_exists().and(Cond::absent("deletingAt")));
+        .when(User::stays());
     spend(app.tx(&cause), spent)
         .create(&session)?
         .update(seen, deleting)

@@ -5,8 +5,10 @@
 //! the last token that it signed is over. Both follow from when each key was published, so there is no state that a
 //! crash could leave half changed.
 
+use data_encoding::BASE64URL_NOPAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::tokens::ACCESS_LIFE;
@@ -47,6 +49,22 @@ pub struct Jwk {
     /// `sig`.
     #[serde(rename = "use")]
     pub purpose: String,
+}
+
+impl Jwk {
+    /// An Ed25519 key, by its base64url text.
+    pub fn ed25519(x: String) -> Self {
+        // RFC 7638, with the members that RFC 8037 requires, in lexicographic order.
+        let thumbprint = Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
+        Self {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            x,
+            kid: BASE64URL_NOPAD.encode(&thumbprint),
+            alg: "EdDSA".into(),
+            purpose: "sig".into(),
+        }
+    }
 }
 
 /// A key that was published.

@@ -66,23 +66,13 @@ impl Pair {
     fn derive(seed: &Seed) -> Self {
         let seed: [u8; 32] = Sha256::digest(format!("camarad/access-token/ed25519/v1:{}", seed.seed)).into();
         let x = BASE64URL_NOPAD.encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
-        // RFC 7638, with the members that RFC 8037 requires, in lexicographic order.
-        let thumbprint = Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
         // RFC 8410: the fixed PKCS#8 prefix of an Ed25519 private key, then its 32 bytes.
         let mut der = vec![
             0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
         ];
         der.extend_from_slice(&seed);
-        let jwk = Jwk {
-            kty: "OKP".into(),
-            crv: "Ed25519".into(),
-            x,
-            kid: BASE64URL_NOPAD.encode(&thumbprint),
-            alg: "EdDSA".into(),
-            purpose: "sig".into(),
-        };
         Self {
-            jwk,
+            jwk: Jwk::ed25519(x),
             private: EncodingKey::from_ed_der(&der),
         }
     }

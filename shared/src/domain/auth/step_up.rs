@@ -206,9 +206,7 @@ pub(super) async fn conclude(
             .await;
         return Err(mismatch());
     }
-    let alone = Cond::item_exists()
-        .and(Cond::absent("deletingAt"))
-        .and(Cond::absent("secondFactor").or(Cond::eq("secondFactor", false)?));
+    let alone = User::stays().and(Cond::absent("secondFactor").or(Cond::eq("secondFactor", false)?));
     let mut tx = spend(app.tx(cause), spent)
         .update(fresh(own, cause)?, sessions::ended)
         .check(user.key(), alone, || {

@@ -69,6 +69,11 @@ impl User {
     pub fn is_staying(&self) -> bool {
         self.deleting_at.is_none()
     }
+
+    /// The same as a condition, for the commit of what must not come after a deletion.
+    pub fn stays() -> Cond {
+        Cond::item_exists().and(Cond::absent("deletingAt"))
+    }
 }
 
 impl Entity for User {

@@ -10,6 +10,7 @@ use super::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::name::Name;
+use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ids::{ApiKeyId, UserId, WorkspaceId};
 use crate::reply::Reply;
@@ -143,7 +144,13 @@ async fn try_create(
     let one_more = Update::of(keys::account(user))
         .add("apiKeys", 1)?
         .when(Cond::item_exists().and(room));
-    let mut tx = app.tx(cause).update(one_more, full).create(&key)?;
+    let mut tx =
+        app.tx(cause)
+            .update(one_more, full)
+            .create(&key)?
+            .check(keys::user(user), User::stays(), || {
+                Error::Unauthenticated("the account is being deleted")
+            });
     if let Some(workspace) = new.workspace_id {
         tx = tx.check(keys::member(workspace, user), Cond::item_exists(), || {
             Error::NotFound

@@ -221,7 +221,8 @@ pub async fn finish(
     let session = session
         .filter(|s| s.waits(cause.now) && token.is(&s.refresh_hash))
         .ok_or_else(over)?;
-    let user = read.read::<User>(&profile)?.ok_or_else(over)?;
+    let user = read.read::<User>(&profile)?.filter(User::is_staying);
+    let user = user.ok_or_else(over)?;
     let cause = &cause
         .signed_in(user.id, session.id)
         .with_key(session.person_key.clone());
@@ -243,7 +244,7 @@ pub async fn finish(
         .and(Cond::absent("revokedAt"));
     let seen = Update::of(profile)
         .set("lastLoginAt", cause.now)?
-        .when(Cond::item_exists());
+        .when(User::stays());
     let detail = json!({ "provider": session.provider, "secondFactor": right.method() });
     let wrong = answer.clone();
     app.tx(cause)

@@ -106,6 +106,13 @@ async fn commit(
         .when(Cond::absent("deletingAt"))
         .when(Cond::eq("version", user.version)?)
         .when(Cond::eq("lastLoginAt", user.last_login_at)?);
+    // The account counts its keys: one that is made or deleted between the list of them and the commit is seen.
+    let account = app.db().get_doc(&keys::account(user.id)).await?;
+    let count: Option<u32> = account.map(|doc| doc.field("apiKeys")).transpose()?.flatten();
+    let same_keys = match count {
+        Some(count) => Cond::eq("apiKeys", count)?,
+        None => Cond::absent("apiKeys"),
+    };
     // What was begun before and not committed yet asks whether the account may still write.
     let closed = Update::of(keys::account(user.id)).set("status", SubscriptionStatus::Closed)?;
     let gone = || Error::PreconditionFailed;
@@ -113,7 +120,7 @@ async fn commit(
         .tx(cause)
         .once(once)
         .update(tombstone, gone)
-        .update(closed.when(Cond::item_exists()), gone)
+        .update(closed.when(Cond::item_exists().and(same_keys)), gone)
         .create_or(&deletion, gone)?;
     ended(app, cause, tx, user.id)
         .await?
@@ -141,7 +148,7 @@ async fn ended<'a>(app: &App, cause: &Context, mut tx: Tx<'a>, user: UserId) -> 
         tx = tx.delete(session.key(), None, || Error::PreconditionFailed);
     }
     for key in app.db().all::<ApiKey>(&keys::api_keys(user)).await? {
-        tx = tx.delete(key.key(), None, || Error::PreconditionFailed);
+        tx = tx.delete(key.key(), Some(Cond::item_exists()), || Error::PreconditionFailed);
     }
     Ok(tx)
 }

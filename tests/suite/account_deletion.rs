@@ -206,22 +206,6 @@ async fn a_deletion_is_meant_and_fresh_and_ends_everything_at_once() {
 }
 
 #[tokio::test]
-async fn the_status_token_is_in_no_item() {
-    let t = TestApp::new().await;
-    let ann = signed_up(&t).await;
-    let accepted = delete(&ann.once("k")).await.json(202);
-    let token = accepted["statusToken"].as_str().unwrap();
-    let (owner, secret) = token.split_once('.').unwrap();
-    let table = t.snapshot().await.join("\n");
-    assert!(table.contains("ONCE#"), "the answer is kept");
-    for text in [token, secret] {
-        for form in [text.to_owned(), data_encoding::BASE64.encode(text.as_bytes())] {
-            assert!(!table.contains(&form), "{owner} is readable in the table");
-        }
-    }
-}
-
-#[tokio::test]
 async fn an_old_sign_in_deletes_nothing() {
     let t = TestApp::new().await;
     let ann = signed_up(&t).await;

@@ -22,6 +22,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::account_deletion;
 use crate::desk::{Desk, cbt, say, workspace};
 
 async fn over(db: Option<Db>) -> TestApp {
@@ -324,4 +325,20 @@ async fn a_function_without_time_begins_no_call_and_leaves_its_key_free() {
     assert_eq!((d.t.ai().requests().len(), d.balance().await), (0, before));
     let answer = d.chat("k", say("Hello")).await.json(200);
     d.assert_spent(cbt(&answer["receipt"]["cost"])).await;
+}
+
+#[tokio::test]
+async fn the_status_token_of_a_deletion_is_in_no_item() {
+    let t = TestApp::new().await;
+    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let accepted = account_deletion::delete(&ann.once("k")).await.json(202);
+    let token = accepted["statusToken"].as_str().unwrap();
+    let (owner, secret) = token.split_once('.').unwrap();
+    let table = t.snapshot().await.join("\n");
+    assert!(table.contains("ONCE#"), "the answer is kept");
+    for text in [token, secret] {
+        for form in [text.to_owned(), data_encoding::BASE64.encode(text.as_bytes())] {
+            assert!(!table.contains(&form), "{owner} is readable in the table");
+        }
+    }
 }

@@ -116,7 +116,8 @@ async fn a_sign_in_that_races_the_deletion_leaves_no_session() {
         }
         assert_shut(&s.t, &racer, round).await;
         for tokens in accepted(&answers, 200) {
-            let write = s.as_bearer(&tokens).patch("/api/user", json!({"name": "X"}));
+            let signed_in = s.as_bearer(&tokens);
+            let write = signed_in.patch("/api/user", json!({"name": "X"}));
             write.await.assert_problem(401, "unauthenticated");
         }
         racers.push(racer);
@@ -187,7 +188,8 @@ async fn a_refresh_that_races_the_deletion_brings_nothing_back() {
         assert_shut(&s.t, &racer, round).await;
         for tokens in accepted(&answers, 200) {
             refresh(&tokens).await.assert_problem(401, "unauthenticated");
-            let write = s.as_bearer(&tokens).patch("/api/user", json!({"name": "X"}));
+            let signed_in = s.as_bearer(&tokens);
+            let write = signed_in.patch("/api/user", json!({"name": "X"}));
             write.await.assert_problem(401, "unauthenticated");
         }
         racers.push(racer);

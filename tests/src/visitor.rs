@@ -117,7 +117,8 @@ impl Visitor {
             headers.insert("authorization".into(), format!("Bearer {token}"));
         }
         if with_body {
-            headers.insert("content-type".into(), "application/json".into());
+            let json = || "application/json".to_owned();
+            headers.entry("content-type".into()).or_insert_with(json);
         }
         let key = || format!("key-{:016x}", camarad::random::below(u64::MAX));
         headers.entry("idempotency-key".into()).or_insert_with(key);

@@ -91,6 +91,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("ledger_head_place", index(keys::ledger_head_place(user))),
         ("bill", item(keys::bill(call))),
         ("usage_event", item(keys::usage_event(workspace, at, call))),
+        ("usage_told", item(keys::usage_told("{source}", "{id}"))),
         ("usage_events", list(keys::usage_events(workspace))),
         (
             "usage_counter",
@@ -141,6 +142,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         (record.to_string(), "{audit}"),
         (agent.own(), "{agent}"),
         (keys::digest("hash"), "{hash}"),
+        (keys::digest("{source}\n{id}"), "{hash}"),
         ("2023-11-14T22:13:20.000Z".into(), "{time}"),
         ("2023-11-14T22:13:20Z".into(), "{time}"),
         ("#111".into(), "#{percent}"),

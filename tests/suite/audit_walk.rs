@@ -95,6 +95,10 @@ const WRITES: &[(&str, Leaves)] = &[
         "DELETE /api/user/security/sessions/{id}",
         Records(&[Action::SessionRevoked]),
     ),
+    (
+        "POST /api/usage/record",
+        Nothing("its events go to the queue, and each leaves a row that is written once and never changed"),
+    ),
     ("DELETE /api/user", Records(&[Action::AccountDeleted])),
     ("POST /api/user/export", Records(&[Action::DataExported])),
     ("PATCH /api/user/preferences", Records(&[Action::SettingsUpdated])),

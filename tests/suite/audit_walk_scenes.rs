@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::auth_magic_link::{VERIFY, open};
 use crate::desk::{agent, fund, say, workspace};
+use crate::usage_record::scene;
 
 /// What all of them browse with.
 pub const BROWSER: &str = "Firefox/150";
@@ -136,6 +137,7 @@ impl World {
             path if path.starts_with("/api/agents") => self.agents(route).await,
             path if path.starts_with("/api/workspaces") => self.workspaces(route).await,
             "/api/ledger/grant" => Some(self.grant().await),
+            "/api/usage/record" => Some(scene(&self.t, self.operator().await).await),
             _ => None,
         };
         ready.unwrap_or_else(|| panic!("how does {name} succeed?"))

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::desk::fund;
 
 /// Routes that are measured elsewhere or touch no table, each with its reason.
-const LEFT_OUT: [(&str, &str); 13] = [
+const LEFT_OUT: [(&str, &str); 14] = [
     (
         "POST /api/agents/{id}/stream",
         "costs what chat does; its head is sent while its checkpoint is under way",
@@ -57,6 +57,10 @@ const LEFT_OUT: [(&str, &str); 13] = [
     (
         "GET /api/user/export/{id}/download",
         "costs what the account holds, after its head is sent",
+    ),
+    (
+        "POST /api/usage/record",
+        "two reads and its rate counter; what counting costs is told in usage_proof",
     ),
     (
         "DELETE /api/user",

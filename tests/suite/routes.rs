@@ -105,8 +105,10 @@ fn every_scope_of_the_list_is_one_that_a_key_can_have() {
     for route in routes::live() {
         let known = KeyScope::parse(&route.scope).is_some();
         assert!(known || route.scope == "-", "{}: {}", route.name(), route.scope);
-        let closed = ["public", "operator", "internal", "webhook"].contains(&route.audience.as_str());
+        let closed = ["public", "operator", "webhook"].contains(&route.audience.as_str());
         assert!(!(known && closed), "{} is for no key", route.name());
+        let of_services = KeyScope::parse(&route.scope).is_some_and(KeyScope::is_of_services);
+        assert_eq!(of_services, route.audience == "internal", "{}", route.name());
     }
 }
 

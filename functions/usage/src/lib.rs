@@ -9,10 +9,11 @@ use camarad::app::App;
 use camarad::domain::permissions::grant;
 use camarad::domain::usage::breakdown::{self, BreakdownView};
 use camarad::domain::usage::event::{self, UsageEventView};
+use camarad::domain::usage::record::{self, RecordedEvents};
 use camarad::domain::usage::stats::{self, StatsView};
 use camarad::error::Result;
-use camarad::http::problem::ReadProblems;
-use camarad::http::{Member, MemberWithProfile, Paging, Query};
+use camarad::http::problem::{ReadProblems, WriteProblems};
+use camarad::http::{Events, Member, MemberWithProfile, Paging, Query, Service};
 use camarad::ids::WorkspaceId;
 use camarad::reply::Reply;
 use camarad::store::Page;
@@ -20,7 +21,7 @@ use http::Method;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use parameters::{BreakdownParameters, ExportParameters, StatsParameters};
+use parameters::{BreakdownParameters, ExportParameters, StatsParameters, UsageCloudEvent};
 
 /// The routes of this function.
 pub fn router() -> OpenApiRouter<App> {
@@ -29,6 +30,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(stats))
         .routes(routes!(breakdown))
         .routes(routes!(export))
+        .routes(routes!(record))
 }
 
 /// Which of them stream, as template.yaml tells API Gateway.
@@ -76,6 +78,27 @@ async fn breakdown(
 ) -> Result<Reply<BreakdownView>> {
     let (member, query) = (&who.member, asked.query(&who.profile)?);
     Reply::ok(&breakdown::breakdown(app.db(), member.workspace.id, &query, member.context().now).await?)
+}
+
+/// Bring usage events of a service
+///
+/// CloudEvents 1.0 in structured mode, one or up to 100. Each is checked by itself: one that is wrong does not stop the
+/// others. What is accepted goes through the queue like all other usage, and is counted once by its source and id, however
+/// often it is sent: an Idempotency-Key is not needed. Events up to 90 days old are counted in the buckets of their own time;
+/// at most five minutes may lie ahead. For API keys of Camarad's operators.
+#[utoipa::path(post, path = "/api/usage/record", tag = "usage",
+    request_body(content((UsageCloudEvent = "application/cloudevents+json"), (Vec<UsageCloudEvent> = "application/cloudevents-batch+json"))),
+    responses((status = 202, body = RecordedEvents), WriteProblems))]
+async fn record(
+    State(app): State<App>,
+    Service(_): Service,
+    events: Events,
+) -> Result<Reply<RecordedEvents>> {
+    let done = match events {
+        Events::One(event) => record::one(&app, event).await?,
+        Events::Many(events) => record::many(&app, events).await?,
+    };
+    Reply::accepted(&done)
 }
 
 /// The calls of a workspace as a file

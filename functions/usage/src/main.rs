@@ -1,7 +1,8 @@
 //! Wiring only.
 
 fn main() -> camarad::lambda::Outcome {
-    camarad::lambda::start(Ok, |app| {
-        camarad::lambda::http::mixed(usage::router(), app, usage::streams)
-    })
+    camarad::lambda::start(
+        |env| Ok(env.queue()),
+        |app| camarad::lambda::http::mixed(usage::router(), app, usage::streams),
+    )
 }

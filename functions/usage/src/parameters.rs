@@ -94,6 +94,29 @@ pub struct ExportParameters {
     after: Option<CallId>,
 }
 
+/// A usage event, for the OpenAPI document.
+#[derive(utoipa::ToSchema)]
+pub struct UsageCloudEvent {
+    /// `1.0`.
+    pub specversion: String,
+    /// Unique together with `source`.
+    #[schema(min_length = 1, max_length = 128)]
+    pub id: String,
+    /// `camarad/` and the service's name.
+    #[schema(pattern = "^camarad/[a-z0-9-]{1,64}$")]
+    pub source: String,
+    /// `com.camarad.usage.recorded`.
+    pub r#type: String,
+    /// When it was sent.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+    /// `application/json`.
+    pub datacontenttype: Option<String>,
+    /// Call, person, workspace, agent, account, model, tokens, cost, status and moment.
+    #[schema(value_type = Object)]
+    pub data: serde_json::Value,
+}
+
 fn by_day() -> Bucket {
     Bucket::Day
 }

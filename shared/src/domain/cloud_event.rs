@@ -51,7 +51,14 @@ impl CloudEvent {
     /// # Errors
     /// `Malformed` when the text is no CloudEvent 1.0 whose data is JSON.
     pub fn parse(text: &str) -> Result<Self> {
-        let event: Self = serde_json::from_str(text).map_err(|e| Error::Malformed(e.to_string()))?;
+        Self::check(serde_json::from_str(text).map_err(|e| Error::Malformed(e.to_string()))?)
+    }
+
+    /// The event, if it is one of version 1.0 whose data is JSON.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check(event: Self) -> Result<Self> {
         if event.specversion != VERSION {
             return Err(Error::field("specversion", "must be 1.0"));
         }

@@ -97,7 +97,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Reads what proves the claim, with the rate counter and the note of a key's use beside it, in one round trip.
-async fn read(
+pub(super) async fn read(
     parts: &Parts,
     app: &App,
     claimed: &Claimed,

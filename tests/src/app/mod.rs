@@ -186,7 +186,12 @@ impl TestApp {
 
     /// Another instance of the functions: with a memory of its own, over the same table, clock and secrets.
     pub fn instance(&self) -> App {
-        let (config, db) = (self.app.config().clone(), self.app.db().clone());
+        self.instance_with(self.app.config().clone())
+    }
+
+    /// The same with another configuration.
+    pub fn instance_with(&self, config: Config) -> App {
+        let db = self.app.db().clone();
         assemble(config, db, &self.clock, (&self.secrets, &self.sqs, &self.ses))
     }
 

@@ -45,9 +45,21 @@ impl Deployed {
         (method, path): (&str, &str),
         body: Option<&Value>,
     ) -> Answer {
+        self.streamed_with(function, visitor, (method, path, ""), body)
+            .await
+    }
+
+    /// The same with a query.
+    pub async fn streamed_with(
+        &self,
+        function: &str,
+        visitor: &Visitor,
+        (method, path, query): (&str, &str, &str),
+        body: Option<&Value>,
+    ) -> Answer {
         let headers: HashMap<_, _> = visitor.headers(body.is_some()).into_iter().collect();
         let body = body.map(Value::to_string);
-        let event = event::rest(method, path, "", &headers, "203.0.113.7", body.as_deref());
+        let event = event::rest(method, path, query, &headers, "203.0.113.7", body.as_deref());
         let url = self.lambda(function, "2021-11-15", "response-streaming-invocations");
         let request = http().post(url).header("authorization", super::signed("lambda"));
         let answer = request

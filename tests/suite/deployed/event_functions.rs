@@ -169,7 +169,7 @@ async fn hold_and_die(d: &Deployed, user: UserId, agent: &str) {
 }
 
 /// The CloudEvent of a call that was just made.
-fn usage_message(user: &str, workspace: &str, agent: &str) -> Value {
+pub fn usage_message(user: &str, workspace: &str, agent: &str) -> Value {
     let call = CallId::new(&SystemClock).to_string();
     let now = SystemClock.now().to_string();
     let sample = lambda::sample("sqs-metering.json");
@@ -189,7 +189,7 @@ fn usage_message(user: &str, workspace: &str, agent: &str) -> Value {
     event
 }
 
-async fn send(d: &Deployed, message: &Value) {
+pub async fn send(d: &Deployed, message: &Value) {
     let url = d.output("MeteringQueueUrl");
     let send = d
         .sqs()

@@ -4,6 +4,7 @@
 mod api_functions;
 mod event_functions;
 mod main_job;
+mod metering;
 mod permissions;
 
 use camarad_tests::deployed::eventually;

@@ -7,6 +7,7 @@ mod counter;
 pub mod event;
 pub mod export;
 pub mod quota;
+pub mod record;
 pub mod stats;
 mod sums;
 mod zone;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Key, List, sortable};
+use super::{Key, List, digest, sortable};
 use crate::ids::{CallId, WorkspaceId};
 
 /// A usage event of a workspace.
@@ -19,6 +19,15 @@ pub fn usage_events(workspace: WorkspaceId) -> List {
         pk: format!("USAGE#{workspace}"),
         prefix: "EVENT#",
     }
+}
+
+/// That an event of another service was counted, by its source and its id there.
+pub fn usage_told(source: &str, id: &str) -> Key {
+    // A source has no line feed.
+    Key::raw(
+        format!("USAGETOLD#{}", digest(&format!("{source}\n{id}"))),
+        "TOLD",
+    )
 }
 
 /// A usage counter: `bucket` is `hour`, `day` or `month`, `start` the bucket's start as RFC 3339, `group` what is

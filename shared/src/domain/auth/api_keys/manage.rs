@@ -97,13 +97,20 @@ pub struct CreatedApiKey {
 /// Makes a key.
 ///
 /// # Errors
-/// `Conflict` with `api_key_limit` when there are 25; `NotFound` when the person is no member of the workspace.
+/// `Conflict` with `api_key_limit` when there are 25; `NotFound` when the person is no member of the workspace; `Forbidden`
+/// for a scope of services, unless the person is an operator.
 pub async fn create(
     app: &App,
     cause: &Context,
     user: UserId,
     (once, new): (Option<&OnceKey>, &NewApiKey),
 ) -> Result<Reply<CreatedApiKey>> {
+    if new.scopes.iter().any(|scope| scope.is_of_services()) {
+        let owner = app.db().get::<User>(&keys::user(user)).await?;
+        if !owner.is_some_and(|u| app.config().operators.contains(&u.email)) {
+            return Err(Error::Forbidden("scopes of services are for Camarad's operators"));
+        }
+    }
     match try_create(app, cause, user, (once, new)).await {
         Err(Error::Conflict { code: LIMIT, .. }) if collect(app, user, cause.now).await? > 0 => {
             try_create(app, cause, user, (once, new)).await

@@ -41,11 +41,18 @@ scopes! {
     UsageRead "usage:read",
     /// Read what the person was told.
     NotificationsRead "notifications:read",
+    /// Bring usage events of a service; for keys of Camarad's operators.
+    UsageRecord "usage:record",
     /// Read audit logs.
     AuditRead "audit:read",
 }
 
 impl KeyScope {
+    /// Whether it is for services of ours: nobody but an operator makes a key with it.
+    pub fn is_of_services(self) -> bool {
+        matches!(self, Self::UsageRecord)
+    }
+
     /// The scope of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|scope| scope.as_str() == name)

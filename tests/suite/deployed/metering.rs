@@ -1,0 +1,150 @@
+//! Metering as it is deployed: warnings within a second of the debit, poison in the dead-letter queue and nothing else,
+//! exports as a stream, events of services.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use camarad::clock::{Clock, Stopwatch, SystemClock};
+use camarad::domain::notifications::Notification;
+use camarad::ids::UserId;
+use camarad::store::{PageRequest, keys};
+use camarad_tests::app::OPERATOR;
+use camarad_tests::deployed::{self, Deployed, eventually, lambda};
+use serde_json::{Value, json};
+
+use super::event_functions::{send, usage_message};
+use super::{counted, text, workspace};
+use crate::quota::{begin, spend};
+
+/// How long after a debit its warning may come.
+const SOON: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn outbox_warns_of_a_quota_within_a_second_of_the_debit() {
+    let d = deployed::shared().await;
+    let ann = d.sign_in("quota").await;
+    let user: UserId = text(&ann.get("/api/user").await.json(200), "id").parse().unwrap();
+    let app = d.app(Arc::new(SystemClock));
+    begin(&app, user, SystemClock.now(), 1_000_000).await;
+    let mut took = Vec::new();
+    // The first one wakes the function, as no traffic did before.
+    for (percent, cost) in [(50, 500_000), (80, 300_000), (100, 200_000)] {
+        spend(&app, user, cost).await;
+        let watch = Stopwatch::start();
+        while warnings(&app, user).await < took.len() + 1 {
+            assert!(
+                watch.elapsed() < Duration::from_secs(30),
+                "no warning of {percent} %"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        took.push(watch.elapsed());
+    }
+    deployed::progress(&format!("quota warnings came after {took:?}"));
+    let best = took.iter().min().unwrap();
+    assert!(*best < SOON, "{took:?}");
+    let page = ann.get("/api/notifications").await.json(200);
+    let told: Vec<_> = page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n["data"]["percent"].clone())
+        .collect();
+    assert_eq!(told, [json!(100), json!(80), json!(50)]);
+}
+
+async fn warnings(app: &camarad::app::App, user: UserId) -> usize {
+    let page = app
+        .db()
+        .list::<Notification>(&keys::notices(user), &PageRequest::default(), true)
+        .await;
+    page.unwrap().items.len()
+}
+
+#[tokio::test]
+async fn metering_consumer_leaves_poison_and_nothing_else_in_the_dead_letter_queue() {
+    let d = deployed::alone().await;
+    let ann = d.sign_in("poison").await;
+    let (workspace, agents) = workspace(&ann, &["ceo"]).await;
+    let user = text(&ann.get("/api/user").await.json(200), "id");
+    patience(&d, "1").await;
+    let mut poison = usage_message(&user, &workspace, &agents[0]);
+    poison["data"]["inputTokens"] = json!(-1);
+    let good: Vec<_> = (0..8)
+        .map(|_| usage_message(&user, &workspace, &agents[0]))
+        .collect();
+    for message in good.iter().chain([&poison]).chain(&good[..3]) {
+        send(&d, message).await;
+    }
+    let dead = eventually("dead letter", async || letter(&d).await).await;
+    patience(&d, "360").await;
+    assert_eq!(dead, poison);
+    assert_eq!(letter(&d).await, None, "nothing else is dead");
+    assert_eq!(counted(&ann, &workspace, 8).await["totals"]["calls"], 8);
+}
+
+/// How long the queue waits before it delivers what was given back: minutes in the template.
+async fn patience(d: &Deployed, seconds: &str) {
+    let set = d
+        .sqs()
+        .set_queue_attributes()
+        .queue_url(d.output("MeteringQueueUrl"));
+    let set = set.attributes(QueueAttributeName::VisibilityTimeout, seconds);
+    set.send().await.expect("the queue takes it");
+}
+
+/// Takes a dead letter out of its queue.
+async fn letter(d: &Deployed) -> Option<Value> {
+    let url = d.output("MeteringDeadLettersUrl");
+    let got = d.sqs().receive_message().queue_url(url).send().await.unwrap();
+    let message = got.messages().first()?.clone();
+    let delete = d.sqs().delete_message().queue_url(url);
+    let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+    delete.send().await.unwrap();
+    Some(serde_json::from_str(message.body().unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn usage_takes_events_of_services_divides_them_and_streams_them_as_a_file() {
+    let d = deployed::shared().await;
+    let ann = d.sign_in("export").await;
+    let (workspace, agents) = workspace(&ann, &["ceo"]).await;
+    let user = text(&ann.get("/api/user").await.json(200), "id");
+    let operator = d.sign_in_as(OPERATOR, "personal").await;
+    let made = operator
+        .post(
+            "/api/user/security/api-keys",
+            json!({"name": "Importer", "scopes": ["usage:record"]}),
+        )
+        .await
+        .json(201);
+    let mut event = usage_message(&user, &workspace, &agents[0]);
+    event["source"] = json!("camarad/importer");
+    let service = d.visitor().with_token(&text(&made, "key"));
+    let service = service.header("content-type", "application/cloudevents+json");
+    let done = service.post("/api/usage/record", event.clone()).await.json(202);
+    assert_eq!(done["accepted"], 1);
+    counted(&ann, &workspace, 1).await;
+    let shares = ann
+        .get(&format!("/api/usage/breakdown?workspaceId={workspace}"))
+        .await
+        .json(200);
+    assert_eq!(shares["items"][0]["costPercent"], 100.0, "{shares}");
+    let path = "/api/usage/export";
+    let query = format!("workspaceId={workspace}");
+    let file = d.streamed_with("usage", &ann, ("GET", path, &query), None).await;
+    assert_eq!(file.status, 200, "{}", file.body);
+    let rows: Vec<_> = file.body.lines().collect();
+    assert!(rows[1].contains(&text(&event["data"], "callId")), "{}", file.body);
+    assert!(rows[2].starts_with("end,rows=1,sha256="), "{}", file.body);
+    let stranger = d.sign_in("export.stranger").await;
+    let refused = d
+        .streamed_with("usage", &stranger, ("GET", path, &query), None)
+        .await;
+    assert_eq!(refused.status, 404);
+    let flush = d
+        .invoke("scheduled", &lambda::sample("scheduled-flush.json"))
+        .await;
+    assert_eq!(flush, Value::Null);
+}

@@ -68,6 +68,8 @@ NEEDS_ACTION = {
     "METERING_QUEUE_URL": "sqs:SendMessage",
     "MAIL_QUEUE_URL": "sqs:SendMessage",
     "AUDIT_QUEUE_URL": "sqs:SendMessage",
+    "BILLING_QUEUE_URL": "sqs:SendMessage",
+    "STRIPE_SECRET": "secretsmanager:GetSecretValue",
     "AUDIT_KEY_SECRET": "secretsmanager:GetSecretValue",
     "SIGNING_KEYS_SECRET": "secretsmanager:GetSecretValue",
     "VAULT_SECRET": "secretsmanager:GetSecretValue",

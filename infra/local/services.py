@@ -181,6 +181,8 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "AUDIT_QUEUE_URL": outputs["AuditQueueUrl"],
         "AUDIT_KEY_SECRET": outputs["AuditKeySecret"],
         "STRIPE_API_URL": config.stripe,
+        "BILLING_QUEUE_URL": outputs["BillingQueueUrl"],
+        "STRIPE_SECRET": outputs["StripeSecret"],
         "FRONTEND_ORIGINS": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
         "PLATFORM_OPERATORS": config.values.get("PLATFORM_OPERATORS", ""),
         "LOG_LEVEL": config.values.get("LOG_LEVEL") or "INFO",

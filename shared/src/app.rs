@@ -15,6 +15,7 @@ use crate::ports::mail::{Mailer, Ses};
 use crate::ports::oidc::Oidc;
 use crate::ports::queue::{Queue, Sqs};
 use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
+use crate::ports::stripe::{Stripe, StripeApi};
 use crate::ports::vault::Vault;
 use crate::ports::web;
 use crate::store::limits::Limits;
@@ -28,7 +29,8 @@ struct Parts {
     config: Config,
     clock: Arc<dyn Clock>,
     db: Db,
-    secrets: Option<CachedSecrets>,
+    secrets: Option<Arc<CachedSecrets>>,
+    stripe: Option<Arc<dyn Stripe>>,
     tokens: Tokens,
     limits: Limits,
     key_uses: Uses,
@@ -48,6 +50,7 @@ pub struct Builder {
     queue: Option<Arc<dyn Queue>>,
     mail: Option<Arc<dyn Mailer>>,
     web: Option<reqwest::Client>,
+    stripe: Option<Arc<dyn Stripe>>,
 }
 
 impl Builder {
@@ -61,6 +64,7 @@ impl Builder {
             queue: None,
             mail: None,
             web: None,
+            stripe: None,
         }
     }
 
@@ -88,17 +92,35 @@ impl Builder {
         self
     }
 
+    /// Also with this as Stripe, instead of the one that the settings, secrets and HTTP client lead to.
+    pub fn stripe(mut self, stripe: Arc<dyn Stripe>) -> Self {
+        self.stripe = Some(stripe);
+        self
+    }
+
     /// The app.
     pub fn build(self) -> App {
         let secrets = self
             .secrets
-            .map(|s| CachedSecrets::new(s, Arc::clone(&self.clock)));
+            .map(|s| Arc::new(CachedSecrets::new(s, Arc::clone(&self.clock))));
+        let api = |web: &reqwest::Client, secret: &String, secrets: &Arc<CachedSecrets>| -> Arc<dyn Stripe> {
+            let base = self.config.stripe_api_url.as_deref();
+            Arc::new(StripeApi::new(web.clone(), base, secret, Arc::clone(secrets)))
+        };
+        let stripe = self.stripe.or_else(|| {
+            Some(api(
+                self.web.as_ref()?,
+                self.config.stripe_secret.as_ref()?,
+                secrets.as_ref()?,
+            ))
+        });
         let tokens = Tokens::new(&self.config);
         App(Arc::new(Parts {
             config: self.config,
             clock: self.clock,
             db: self.db,
             secrets,
+            stripe,
             tokens,
             limits: Limits::default(),
             key_uses: Uses::default(),
@@ -232,7 +254,7 @@ impl App {
     pub fn secrets(&self) -> Result<&CachedSecrets> {
         self.0
             .secrets
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| Error::internal("this function was built without secrets"))
     }
 
@@ -258,6 +280,14 @@ impl App {
             .mail
             .as_deref()
             .ok_or_else(|| Error::internal("this function was built without mail"))
+    }
+
+    /// Stripe.
+    pub fn stripe(&self) -> Result<&dyn Stripe> {
+        self.0
+            .stripe
+            .as_deref()
+            .ok_or_else(|| Error::internal("this function was built without Stripe"))
     }
 
     /// The identity providers.

@@ -39,6 +39,12 @@ pub struct Config {
     pub mail_from: Option<String>,
     /// The queue that orders to seal audit records go to.
     pub audit_queue_url: Option<String>,
+    /// Where Stripe is; its own address unless told.
+    pub stripe_api_url: Option<String>,
+    /// Where the keys of Stripe are.
+    pub stripe_secret: Option<String>,
+    /// The queue that orders to look at a Stripe customer go to.
+    pub billing_queue_url: Option<String>,
     /// Where the seed of the key is that signs statements about audit chains.
     pub audit_key_secret: Option<String>,
 }
@@ -167,6 +173,9 @@ impl Config {
             mail_queue_url: var("MAIL_QUEUE_URL"),
             mail_from: var("MAIL_FROM"),
             audit_queue_url: var("AUDIT_QUEUE_URL"),
+            stripe_api_url: var("STRIPE_API_URL"),
+            stripe_secret: var("STRIPE_SECRET"),
+            billing_queue_url: var("BILLING_QUEUE_URL"),
             audit_key_secret: var("AUDIT_KEY_SECRET"),
         })
     }

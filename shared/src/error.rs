@@ -96,6 +96,9 @@ pub enum Error {
         /// When a hold may end.
         retry_after: Duration,
     },
+    /// The card, or whatever pays, was refused.
+    #[error("the payment was refused: check or change the payment method")]
+    PaymentFailed,
     /// The payer has no subscription.
     #[error("this needs a subscription")]
     SubscriptionRequired,
@@ -179,7 +182,7 @@ impl Error {
         match self {
             Self::Malformed(_) | Self::SignIn(SignInRefusal::Failed) => 400,
             Self::Unauthenticated(_) => 401,
-            Self::InsufficientCbt | Self::SubscriptionRequired => 402,
+            Self::InsufficientCbt | Self::SubscriptionRequired | Self::PaymentFailed => 402,
             Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified) => 403,
             Self::Forbidden(_) | Self::InsufficientScope(_) => 403,
             Self::StepUpRequired | Self::PlanLimit { .. } => 403,
@@ -212,6 +215,7 @@ impl Error {
             Self::SignIn(SignInRefusal::Denied) => "access_denied",
             Self::SignIn(SignInRefusal::EmailUnverified) => "email_not_verified",
             Self::InsufficientCbt => "insufficient_cbt",
+            Self::PaymentFailed => "payment_failed",
             Self::SubscriptionRequired => "subscription_required",
             Self::Forbidden(_) => "forbidden",
             Self::InsufficientScope(_) => "insufficient_scope",
@@ -249,6 +253,7 @@ impl Error {
             | Self::SignIn(_)
             | Self::InsufficientCbt
             | Self::SubscriptionRequired
+            | Self::PaymentFailed
             | Self::Forbidden(_)
             | Self::InsufficientScope(_)
             | Self::StepUpRequired

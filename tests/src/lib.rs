@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod bank;
+pub mod billing;
 pub mod chain;
 pub mod corpora;
 pub mod deployed;
@@ -17,6 +18,7 @@ pub mod dice;
 pub mod engine;
 pub mod faults;
 pub mod gateway;
+pub mod lives;
 pub mod openapi;
 pub mod parent;
 pub mod peers;

@@ -96,6 +96,8 @@ fn environment(t: &TestApp) -> Vec<(&'static str, String)> {
         ("METERING_QUEUE_URL", set(&config.metering_queue_url)),
         ("AUDIT_QUEUE_URL", set(&config.audit_queue_url)),
         ("AUDIT_KEY_SECRET", set(&config.audit_key_secret)),
+        ("BILLING_QUEUE_URL", set(&config.billing_queue_url)),
+        ("STRIPE_SECRET", set(&config.stripe_secret)),
         ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true".into()),
         ("AWS_ENDPOINT_URL", stack::stack().endpoint.clone()),
         ("AWS_REGION", REGION.into()),

@@ -126,6 +126,18 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("notices", list(keys::notices(user))),
         ("notice_told", item(keys::notice_told(user, event))),
         ("quota_warned", item(keys::quota_warned(user, at, 111))),
+        ("stripe_customer", item(keys::stripe_customer("{customer}"))),
+        (
+            "stripe_customer_place",
+            index(keys::stripe_customer_place(user, "{customer}")),
+        ),
+        ("stripe_event", item(keys::stripe_event("{id}"))),
+        (
+            "stripe_event_waiting",
+            index(keys::stripe_event_waiting("{id}", at)),
+        ),
+        ("billing_drift", item(keys::billing_drift(at, user))),
+        ("billing_drifts", list(keys::billing_drifts())),
         ("health", item(keys::health())),
     ];
     let names = [
@@ -167,6 +179,7 @@ fn shards_named(text: String) -> String {
         "EXPIRING#",
         "CHAINS#",
         "AUDIT#platform#",
+        "CUSTOMERS#",
     ]
     .iter()
     .fold(text, |text, prefix| match text.split_once(prefix) {

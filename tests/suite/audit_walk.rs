@@ -99,6 +99,34 @@ const WRITES: &[(&str, Leaves)] = &[
         "POST /api/usage/record",
         Nothing("its events go to the queue, and each leaves a row that is written once and never changed"),
     ),
+    (
+        "POST /api/billing/cancel",
+        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
+    ),
+    (
+        "POST /api/billing/change-plan",
+        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
+    ),
+    (
+        "POST /api/billing/checkout",
+        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
+    ),
+    (
+        "POST /api/billing/portal",
+        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
+    ),
+    (
+        "POST /api/billing/resume",
+        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
+    ),
+    (
+        "POST /api/billing/topup",
+        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
+    ),
+    (
+        "POST /api/billing/webhook",
+        Nothing("the event is stored; what follows is recorded when it is applied"),
+    ),
     ("DELETE /api/user", Records(&[Action::AccountDeleted])),
     ("POST /api/user/export", Records(&[Action::DataExported])),
     ("PATCH /api/user/preferences", Records(&[Action::SettingsUpdated])),

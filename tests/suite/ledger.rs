@@ -1,5 +1,6 @@
 //! The ledger, one rule at a time. On dynoxide in this process; `ledger_proof` has the programs by chance.
 
+use camarad::domain::billing::Billing;
 use camarad::domain::ledger::{self, Kind, Operation, Reserve, Until};
 use camarad::domain::plans::Plan;
 use camarad::domain::users::{Account, SubscriptionStatus};
@@ -106,6 +107,7 @@ async fn a_trial_grants_once_and_ends_by_the_clock() {
         workspaces: 0,
         agents: 0,
         created_at: now,
+        billing: Billing::default(),
     };
     let user = account.user_id;
     let all = join_all((0..20).map(|_| ledger::grant_trial(&bank.app, &account))).await;

@@ -2,6 +2,7 @@
 
 use camarad::app::App;
 use camarad::domain::auth::signing;
+use camarad::domain::billing::{event, reconcile};
 use camarad::domain::usage::quota;
 use camarad::domain::users::deletion;
 use camarad::domain::{audit, ledger, outbox};
@@ -21,6 +22,8 @@ pub enum Job {
     RotateSigningKeys,
     /// Every night: orders the sealing of audit records that the stream or the queue lost, and checkpoints that are due.
     SealAudits,
+    /// Every night: orders a comparison of each of Stripe's customers with table and ledger.
+    CompareBilling,
 }
 
 /// Runs a job. Every job may be run twice, and does next time what it could not do this time.
@@ -34,7 +37,9 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
             let lots = ledger::sweep_lots(&app).await;
             let events = outbox::sweep(&app).await;
             let deletions = deletion::sweep(&app).await;
-            let (holds, lots, events, deletions) = (holds?, lots?, events?, deletions?);
+            let payments = event::sweep(&app).await;
+            let (holds, lots, events) = (holds?, lots?, events?);
+            let (deletions, payments) = (deletions?, payments?);
             tracing::info!(
                 holds.seen = holds.seen,
                 holds.ended = holds.ended,
@@ -46,6 +51,8 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
                 events.failed = events.failed,
                 deletions.due = deletions.due,
                 deletions.failed = deletions.failed,
+                stripe.ordered = payments.ordered,
+                stripe.failed = payments.failed,
                 "swept"
             );
         }
@@ -65,6 +72,14 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
         Job::RotateSigningKeys => {
             let done = signing::rotate(&app).await?;
             tracing::info!(rotation = ?done, "signing keys");
+        }
+        Job::CompareBilling => {
+            let all = reconcile::order_all(&app).await?;
+            tracing::info!(
+                customers = all.customers,
+                failed = all.failed,
+                "comparisons ordered"
+            );
         }
         Job::SealAudits => {
             let all = audit::sweep::sweep(&app).await?;

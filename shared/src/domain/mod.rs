@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod audit;
 pub mod auth;
+pub mod billing;
 pub mod cloud_event;
 mod csv;
 pub mod current;

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 
 use super::agents::delete as agents;
+use super::billing;
 use super::cloud_event::CloudEvent;
 use super::ledger::{self, USAGE_RECORDED};
 use super::notifications;
@@ -96,10 +97,20 @@ async fn carry_out(app: &App, record: &OutboxRecord) -> Result<()> {
     }
     match record.event_type.as_str() {
         workspaces::DELETED => {
-            workspaces::purge(app, data::<workspaces::Deleted>(record)?.workspace_id).await
+            let deleted = data::<workspaces::Deleted>(record)?.workspace_id;
+            billing::limits::freed(app, deleted).await?;
+            workspaces::purge(app, deleted).await
         }
-        agents::DELETED => agents::purge(app, data::<agents::Deleted>(record)?.agent_id).await,
-        deletion::REQUESTED => deletion::carry_on(app, data::<deletion::Requested>(record)?.user_id).await,
+        agents::DELETED => {
+            let deleted = data::<agents::Deleted>(record)?.agent_id;
+            agents::purge(app, deleted).await?;
+            billing::limits::freed(app, deleted.workspace()).await
+        }
+        deletion::REQUESTED => {
+            let user = data::<deletion::Requested>(record)?.user_id;
+            billing::event::order_leave(app, user, record.id).await?;
+            deletion::carry_on(app, user).await
+        }
         notifications::RAISED => notifications::write(app, record).await,
         // For the person's other devices, which as yet see it at their next read: nothing waits for it.
         preferences::CHANGED => Ok(()),

@@ -42,6 +42,58 @@ pub enum Pool {
     Shared,
 }
 
+/// What everything is priced in, ISO 4217 as Stripe writes it.
+pub const CURRENCY: &str = "usd";
+
+/// How long full use goes on after a renewal that could not be charged.
+pub const GRACE_DAYS: i64 = 7;
+
+/// cbT that can be bought on top, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopUp {
+    /// How many whole cbT.
+    pub cbt: i64,
+    /// In US cents, without tax.
+    pub price_cents: i64,
+}
+
+/// The packs, smallest first.
+pub const TOP_UPS: [TopUp; 3] = [
+    TopUp {
+        cbt: 10_000,
+        price_cents: 900,
+    },
+    TopUp {
+        cbt: 50_000,
+        price_cents: 4_000,
+    },
+    TopUp {
+        cbt: 200_000,
+        price_cents: 14_000,
+    },
+];
+
+impl TopUp {
+    /// The pack of this many cbT.
+    pub fn find(cbt: i64) -> Option<Self> {
+        TOP_UPS.into_iter().find(|pack| pack.cbt == cbt)
+    }
+
+    /// What its price is called at Stripe.
+    pub fn lookup_key(self) -> String {
+        format!("camarad_topup_{}", self.cbt)
+    }
+}
+
+/// How long the cbT of a period can be spent after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rollover {
+    /// This many further periods.
+    Periods(u8),
+    /// Always.
+    Forever,
+}
+
 /// Agents that may be active at once in one workspace, on every plan.
 pub const ACTIVE_AGENTS: u32 = 10;
 
@@ -99,8 +151,103 @@ impl Plan {
         }
     }
 
+    /// US cents a month, without tax; `None` by contract.
+    pub fn price_cents(self) -> Option<i64> {
+        match self {
+            Self::Personal => Some(1_200),
+            Self::Business => Some(4_900),
+            Self::Agency => Some(14_900),
+            Self::Custom => None,
+        }
+    }
+
+    /// How long a month's cbT can be spent after it.
+    pub fn rollover(self) -> Rollover {
+        match self {
+            Self::Personal => Rollover::Periods(0),
+            Self::Business => Rollover::Periods(1),
+            Self::Agency => Rollover::Periods(2),
+            Self::Custom => Rollover::Forever,
+        }
+    }
+
+    /// Its id on the wire.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Personal => "personal",
+            Self::Business => "business",
+            Self::Agency => "agency",
+            Self::Custom => "custom",
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Personal => "Personal",
+            Self::Business => "Business",
+            Self::Agency => "Agency",
+            Self::Custom => "Custom",
+        }
+    }
+
+    /// The plan with this id.
+    pub fn parse(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|plan| plan.id() == id)
+    }
+
+    /// What its monthly price is called at Stripe.
+    pub fn lookup_key(self) -> String {
+        format!("camarad_{}_monthly", self.id())
+    }
+
     /// Whether a person can start it by themselves.
     pub fn self_service(self) -> bool {
         self != Self::Custom
+    }
+}
+
+/// The plan whose monthly price at Stripe is called so.
+pub fn plan_of_price(lookup_key: &str) -> Option<Plan> {
+    Plan::ALL.into_iter().find(|plan| plan.lookup_key() == lookup_key)
+}
+
+/// What Stripe must know to sell: products and prices, each with its lookup key. `infra/stripe/catalogue.json` is
+/// written from it.
+pub fn catalogue() -> serde_json::Value {
+    let plans = Plan::ALL.into_iter().filter_map(|plan| {
+        Some(serde_json::json!({
+            "id": plan.id(),
+            "name": format!("Camarad {}", plan.name()),
+            "lookupKey": plan.lookup_key(),
+            "priceCents": plan.price_cents()?,
+        }))
+    });
+    let packs = TOP_UPS.into_iter().map(|pack| {
+        serde_json::json!({
+            "cbt": pack.cbt,
+            "name": format!("{},000 cbT", pack.cbt / 1_000),
+            "lookupKey": pack.lookup_key(),
+            "priceCents": pack.price_cents,
+        })
+    });
+    serde_json::json!({
+        "currency": CURRENCY,
+        "plans": plans.collect::<Vec<_>>(),
+        "topUps": packs.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_is_found_by_its_id_and_by_its_price() {
+        for plan in Plan::ALL {
+            assert_eq!(Plan::parse(plan.id()), Some(plan));
+            assert_eq!(plan_of_price(&plan.lookup_key()), Some(plan));
+        }
+        assert_eq!(Plan::parse("free"), None);
     }
 }

@@ -39,6 +39,20 @@ where
     }
 }
 
+/// The body as it came, for what is signed byte by byte.
+#[derive(Debug, Clone)]
+pub struct Raw(pub bytes::Bytes);
+
+impl FromRequest<App> for Raw {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self> {
+        let raw = request.extensions().get::<RawBody>();
+        raw.map(|raw| Self(raw.0.clone()))
+            .ok_or_else(|| Error::internal("a route outside the edge"))
+    }
+}
+
 /// A valid JSON body, or none.
 #[derive(Debug, Clone)]
 pub struct OptionalBody<T>(pub Option<T>);

@@ -73,6 +73,10 @@ pub async fn admit<P: Grant>(
             "your role in this workspace does not allow this",
         ));
     }
+    // What is over the plan's limit can be read, exported and deleted, and no more.
+    if must_live && parts.method != http::Method::DELETE {
+        workspace.within_limit()?;
+    }
     caller.context.audit_days = Some(workspace.audit_days());
     Ok((
         Member {
@@ -190,6 +194,9 @@ impl<P: Grant> FromRequestParts<App> for AgentMember<P> {
         };
         let key = keys::agent(id);
         let (member, mut read) = admit(parts, app, id.workspace(), std::slice::from_ref(&key)).await?;
+        if !is_safe(&parts.method) && parts.method != http::Method::DELETE {
+            member.workspace.agent_within_limit(id)?;
+        }
         Ok(Self {
             member,
             agent: read.read(&key)?,

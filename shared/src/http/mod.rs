@@ -22,7 +22,7 @@ pub mod query;
 mod scopes;
 mod service;
 
-pub use body::{Body, OptionalBody};
+pub use body::{Body, OptionalBody, Raw};
 pub use caller::{Caller, Credential, Fresh, Operator};
 pub use client::Deadline;
 pub use events::Events;

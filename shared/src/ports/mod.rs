@@ -5,5 +5,6 @@ pub mod mail;
 pub mod oidc;
 pub mod queue;
 pub mod secrets;
+pub mod stripe;
 pub mod vault;
 pub mod web;

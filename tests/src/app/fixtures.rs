@@ -5,6 +5,7 @@ use camarad::domain::audit::chain::Chain;
 use camarad::domain::audit::person::{self, KeyOfPerson};
 use camarad::domain::auth::api_keys::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use camarad::domain::auth::sessions::Session;
+use camarad::domain::billing::Billing;
 use camarad::domain::permissions::Role;
 use camarad::domain::plans::{Plan, TRIAL_DAYS};
 use camarad::domain::users::preferences::Preferences;
@@ -45,6 +46,7 @@ impl TestApp {
             workspaces: 0,
             agents: 0,
             created_at: now,
+            billing: Billing::default(),
         };
         let tx = self.app.tx(&context);
         tx.create(&user)

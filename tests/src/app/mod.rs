@@ -45,6 +45,8 @@ use crate::peers::ai::AiPeer;
 pub const PUBLIC_URL: &str = "https://api.camarad.test";
 /// The frontend's origin in tests.
 pub const ORIGIN: &str = "https://app.camarad.test";
+/// What Stripe's webhooks are signed with in tests.
+pub const WEBHOOK_SECRET: &str = "whsec_camarad_tests";
 /// An operator's address in tests.
 pub const OPERATOR: &str = "operator@camarad.test";
 
@@ -64,6 +66,8 @@ pub struct Setup {
     pub provider_secrets: serde_json::Value,
     /// Whom mail comes from; without it there is none.
     pub mail_from: Option<String>,
+    /// Where Stripe is.
+    pub stripe: Option<String>,
     /// A clock that stands still until it is moved.
     pub still: bool,
 }
@@ -140,6 +144,13 @@ impl TestApp {
             .send()
             .await
             .expect("the FIFO queue is created");
+        let billing_queue = sqs
+            .create_queue()
+            .queue_name("billing.fifo")
+            .attributes(aws_sdk_sqs::types::QueueAttributeName::FifoQueue, "true")
+            .send()
+            .await
+            .expect("the FIFO queue is created");
         put_secrets(&secrets, &setup).await;
 
         let config = Config {
@@ -159,6 +170,9 @@ impl TestApp {
             mail_from: setup.mail_from,
             audit_queue_url: audit_queue.queue_url,
             audit_key_secret: Some("audit-key".into()),
+            stripe_api_url: setup.stripe,
+            stripe_secret: Some("stripe".into()),
+            billing_queue_url: billing_queue.queue_url,
         };
         let clock = Arc::new(match setup.still {
             true => ManualClock::at(SystemClock.now()),
@@ -182,6 +196,24 @@ impl TestApp {
             test.know_sender(&from).await;
         }
         test
+    }
+
+    /// Secrets Manager's client in this test's account.
+    pub fn secrets(&self) -> &aws_sdk_secretsmanager::Client {
+        &self.secrets
+    }
+
+    /// Our key at Stripe from now on.
+    ///
+    /// # Panics
+    /// When the secret is not there.
+    pub async fn stripe_key(&self, key: &str) {
+        let keys = serde_json::json!({"secretKey": key, "webhookSecrets": [WEBHOOK_SECRET]});
+        let put = self.secrets.put_secret_value().secret_id("stripe");
+        put.secret_string(keys.to_string())
+            .send()
+            .await
+            .expect("replaced");
     }
 
     /// Another instance of the functions: with a memory of its own, over the same table, clock and secrets.
@@ -287,6 +319,10 @@ async fn put_secrets(secrets: &aws_sdk_secretsmanager::Client, setup: &Setup) {
             serde_json::json!({"version": 1, "seed": "a seed of tests for the vault, long enough to be taken as one"}),
         ),
         ("auth-secrets", setup.provider_secrets.clone()),
+        (
+            "stripe",
+            serde_json::json!({"secretKey": "sk_test_nobody", "webhookSecrets": [WEBHOOK_SECRET]}),
+        ),
         (
             "audit-key",
             serde_json::json!({"version": 1, "seed": "another seed of tests, which is long enough to be taken as one"}),

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::context::Context;
 use crate::domain::audit::chain::Chain;
 use crate::domain::audit::person::{KeyOfPerson, key_of};
+use crate::domain::billing::Billing;
 use crate::domain::ledger::{self, TRIAL_STARTED, TrialStarted};
 use crate::domain::plans::{Plan, TRIAL_DAYS};
 use crate::domain::users::identity::{HeldEmail, Identity, LinkedIdentity};
@@ -263,5 +264,6 @@ fn trial(user: &User, plan: Plan) -> Result<Account> {
         workspaces: 0,
         agents: 0,
         created_at: user.created_at,
+        billing: Billing::default(),
     })
 }

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::money::{Cbt, Positive};
-use crate::store::{Cond, Outcome, Update};
+use crate::store::{Cond, Outcome, Update, keys};
 
 pub(super) const BALANCE_LIMIT: &str = "balance_limit";
 
@@ -92,6 +92,19 @@ pub async fn allow(app: &App, account: UserId, until: Until) -> Result<()> {
         app.db().update(&update).await?;
     }
     Ok(())
+}
+
+/// Whether this has happened.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn has(app: &App, account: UserId, operation: &Operation) -> Result<bool> {
+    match app.db().get::<Head>(&keys::ledger_head(account)).await? {
+        Some(head) => named::happened(app, &head, &operation.name())
+            .await
+            .map(|e| e.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// Grants cbT to an account, and makes its ledger if it has none. A repetition under the same name answers the first

@@ -42,7 +42,7 @@ pub use bill::{
 pub use entry::{Entry, EntryView, Kind, Memo};
 pub use expire::{LotsSwept, expire, sweep_lots};
 pub use flush::{Flushed, FlushedAll, flush, flush_all, is_due};
-pub use grant::{Grant, Period, Until, allow, grant, open};
+pub use grant::{Grant, Period, Until, allow, grant, has, open};
 pub use history::{Balance, LotView, Standing, balance, entries, history, standing};
 pub use hold::{Checkpoint, End, Hold, HoldState, Progress, Reservation, checkpoint, find, request_stop};
 pub use operation::{LineReason, Operation};

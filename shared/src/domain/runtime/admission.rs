@@ -186,6 +186,7 @@ async fn prepare(app: &App, ask: Ask, found: Found, claim: Claim) -> Result<Plan
         ));
     }
     let agent = found.items.agent.as_ref().ok_or(Error::NotFound)?;
+    found.workspace.agent_within_limit(ask.agent)?;
     if ask.request.conversation_id.is_some() && found.items.conversation.is_none() {
         return Err(Error::NotFound);
     }

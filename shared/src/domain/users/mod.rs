@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::preferences::Preferences;
+use super::billing::Billing;
 use super::plans::Plan;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
@@ -87,10 +88,18 @@ impl Entity for User {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionStatus {
+    /// None has begun.
+    Incomplete,
     /// In its trial; over at `trialEndsAt`, whatever the status still says.
     Trialing,
     /// Paid.
     Active,
+    /// The renewal could not be charged; as good as paid until `billing.graceEndsAt`.
+    PastDue,
+    /// It ended without having been cancelled: never paid, given up, or without a card at the end of its trial.
+    Expired,
+    /// Its owner cancelled it, and it is over.
+    Canceled,
     /// Over for good: its owner deleted the account.
     Closed,
 }
@@ -101,7 +110,7 @@ pub enum SubscriptionStatus {
 pub struct Account {
     /// Whose.
     pub user_id: UserId,
-    /// The plan.
+    /// The plan that has been paid for.
     pub plan: Plan,
     /// Where the subscription stands.
     pub status: SubscriptionStatus,
@@ -113,6 +122,9 @@ pub struct Account {
     pub agents: u32,
     /// When the account was made.
     pub created_at: Timestamp,
+    /// What Stripe has of it.
+    #[serde(default)]
+    pub billing: Billing,
 }
 
 impl Account {
@@ -121,7 +133,11 @@ impl Account {
         match self.status {
             SubscriptionStatus::Trialing => now < self.trial_ends_at,
             SubscriptionStatus::Active => true,
-            SubscriptionStatus::Closed => false,
+            SubscriptionStatus::PastDue => self.billing.grace_ends_at.is_some_and(|end| now < end),
+            SubscriptionStatus::Incomplete
+            | SubscriptionStatus::Expired
+            | SubscriptionStatus::Canceled
+            | SubscriptionStatus::Closed => false,
         }
     }
 
@@ -129,7 +145,11 @@ impl Account {
     /// second.
     pub fn may_write(now: Timestamp) -> Result<Cond> {
         let trial = Cond::eq("status", SubscriptionStatus::Trialing)?.and(Cond::gt("trialEndsAt", now)?);
-        Ok(Cond::eq("status", SubscriptionStatus::Active)?.or(trial))
+        let grace =
+            Cond::eq("status", SubscriptionStatus::PastDue)?.and(Cond::gt(["billing", "graceEndsAt"], now)?);
+        Ok(Cond::eq("status", SubscriptionStatus::Active)?
+            .or(trial)
+            .or(grace))
     }
 
     /// The account still is what it was when it was read: as good for writing, and with the same limits.

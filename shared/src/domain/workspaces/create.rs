@@ -55,6 +55,8 @@ pub async fn create(
         default_model: None,
         default_tone: None,
         default_locale: None,
+        read_only: false,
+        newest_agent: None,
         deleted_at: None,
     };
     let role = Role::Owner;

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::manner::Tone;
 use super::permissions::Role;
 use super::plans::{Plan, Pool};
-use crate::ids::{UserId, WorkspaceId};
+use crate::error::{Error, Result};
+use crate::ids::{AgentId, UserId, WorkspaceId};
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
 
@@ -44,7 +45,7 @@ pub struct Workspace {
     pub kind_of: WorkspaceType,
     /// Who owns and, on a shared pool, pays for it.
     pub owner_id: UserId,
-    /// The owner's plan, copied here when the workspace is made, so that one batch read knows pool and limits.
+    /// The owner's plan, copied here so that one batch read knows pool and limits; `billing::limits` keeps it in step.
     pub plan: Plan,
     /// Agents in it; changes only in the transaction that creates or deletes one.
     pub agents: u32,
@@ -68,6 +69,13 @@ pub struct Workspace {
     /// The language that its agents answer in, BCP 47.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_locale: Option<String>,
+    /// Whether it can be read, exported and deleted only, as its owner's plan allows fewer workspaces.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// The newest agent (the own part of its id) that is within the limit of its owner's plan, where some are beyond it:
+    /// those can be read, exported and deleted only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_agent: Option<String>,
     /// When it was deleted. The item stays as a tombstone until everything in it is gone; nobody sees it any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
@@ -82,6 +90,34 @@ impl Workspace {
     /// Days that a record of now is kept: as its settings say, and as long as the plan allows.
     pub fn audit_days(&self) -> u16 {
         self.audit_retention_days.min(self.plan.audit_days())
+    }
+
+    /// Whether it may be changed and used.
+    ///
+    /// # Errors
+    /// `PlanLimit`.
+    pub fn within_limit(&self) -> Result<()> {
+        match self.read_only {
+            false => Ok(()),
+            true => Err(Error::PlanLimit {
+                what: "workspaces",
+                max: self.plan.limits().workspaces.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Whether this agent of it may be changed and used.
+    ///
+    /// # Errors
+    /// `PlanLimit`.
+    pub fn agent_within_limit(&self, agent: AgentId) -> Result<()> {
+        match &self.newest_agent {
+            Some(newest) if agent.own() > *newest => Err(Error::PlanLimit {
+                what: "agents",
+                max: self.plan.limits().agents.unwrap_or_default(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whose cbT its calls spend: the owner's plan decides.

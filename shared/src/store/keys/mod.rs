@@ -4,6 +4,7 @@
 //! throttling, in stream records and in exports of table statistics.
 
 mod audit;
+mod billing;
 mod ledger;
 mod notices;
 mod people;
@@ -12,6 +13,7 @@ mod usage;
 mod workspaces;
 
 pub use audit::*;
+pub use billing::*;
 pub use ledger::*;
 pub use notices::*;
 pub use people::*;

@@ -37,6 +37,8 @@ scopes! {
     AgentsUse "agents:use",
     /// Read the ledger and its balance.
     LedgerRead "ledger:read",
+    /// Read the subscription, invoices and how they are paid.
+    BillingRead "billing:read",
     /// Read what AI calls used.
     UsageRead "usage:read",
     /// Read what the person was told.

@@ -1,0 +1,202 @@
+//! From what follows to the table and the ledger.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::derive::Standing;
+use super::snapshot::Snapshot;
+use super::{limits, state::Billing};
+use crate::app::App;
+use crate::context::Context;
+use crate::domain::ledger::{self, Until};
+use crate::domain::notifications::{self, Notice};
+use crate::domain::users::preferences::NotificationType;
+use crate::domain::users::{Account, SubscriptionStatus};
+use crate::error::{Error, Result};
+use crate::ids::UserId;
+use crate::store::record::{Action, Scope};
+use crate::store::{Cond, Entity, Tx, Update, keys};
+
+/// How long before its end a trial is said to end.
+const WARNED: SignedDuration = SignedDuration::from_hours(24 * 3);
+
+/// Makes the account and its ledger say what Stripe says. Every step may be repeated, and whoever dies in between leaves
+/// what the next run goes on with.
+///
+/// # Errors
+/// `PreconditionFailed` when somebody wrote the account's part since the snapshot was begun: fetch again; `NotFound` when
+/// there is no such account, or it was closed; those of table and ledger.
+pub async fn apply(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
+    let now = app.clock().now();
+    let account = super::customer::account(app, user).await?;
+    if account.billing.rev != snapshot.rev {
+        return Err(Error::PreconditionFailed);
+    }
+    let standing = snapshot.standing(now);
+    let wanted = wanted(&account, snapshot, standing.as_ref(), now);
+    let rev = match wanted == account {
+        true => account.billing.rev,
+        false => write(app, &account, &wanted, standing.as_ref(), now).await?,
+    };
+    for grant in snapshot.grants()? {
+        ledger::grant(app, user, &grant).await?;
+    }
+    if let Some(until) = standing.map(|s| s.until).or(ended(&account, snapshot, now)) {
+        ledger::allow(app, user, Until::At(until)).await?;
+    }
+    // What may be spent is not fenced by the account: if that has moved on, the newer word must be the last.
+    let after = super::customer::account(app, user).await?;
+    if after.billing.rev != rev {
+        return Err(Error::PreconditionFailed);
+    }
+    limits::spread(app, &after).await
+}
+
+/// The account as it should be at `now`.
+pub(super) fn expected(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Account {
+    wanted(account, snapshot, snapshot.standing(now).as_ref(), now)
+}
+
+/// A customer who is gone has no subscription any more.
+fn ended(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    let ends = account.billing.subscription.as_ref()?.period.end;
+    snapshot.deleted.then(|| ends.min(now))
+}
+
+/// The account as it should be.
+fn wanted(account: &Account, snapshot: &Snapshot, standing: Option<&Standing>, now: Timestamp) -> Account {
+    let mut wanted = account.clone();
+    wanted.billing.trial_used |= snapshot.tried();
+    let Some(standing) = standing else {
+        if snapshot.deleted && account.billing.subscription.is_some() {
+            wanted.status = SubscriptionStatus::Canceled;
+            wanted.billing.subscription = None;
+            wanted.billing.customer = None;
+        }
+        return wanted;
+    };
+    wanted.status = standing.status;
+    wanted.plan = standing.plan;
+    wanted.trial_ends_at = standing.trial_ends_at.unwrap_or(account.trial_ends_at);
+    wanted.billing = Billing {
+        subscription: Some(standing.subscription.clone()),
+        grace_ends_at: standing.grace_ends_at,
+        trial_warned: standing.trial_ends_at.filter(|end| warned(standing, *end, now)),
+        checkout: None,
+        ..wanted.billing
+    };
+    wanted
+}
+
+fn warned(standing: &Standing, end: Timestamp, now: Timestamp) -> bool {
+    standing.status != SubscriptionStatus::Trialing || end.duration_since(now) <= WARNED
+}
+
+/// Writes it, with what is told of it. Answers the account's new revision.
+async fn write(
+    app: &App,
+    old: &Account,
+    new: &Account,
+    standing: Option<&Standing>,
+    now: Timestamp,
+) -> Result<u64> {
+    let cause = Context::system("billing", now);
+    let mut billing = new.billing.clone();
+    billing.rev = old.billing.rev + 1;
+    let update = Update::of(old.key())
+        .set("plan", new.plan)?
+        .set("status", new.status)?
+        .set("trialEndsAt", new.trial_ends_at)?
+        .set("billing", &billing)?
+        .when(old.billing.unchanged()?)
+        .when(Cond::ne("status", SubscriptionStatus::Closed)?);
+    let mut tx = app.tx(&cause).update(update, || Error::PreconditionFailed);
+    if old.billing.customer != new.billing.customer
+        && let Some(gone) = &old.billing.customer
+    {
+        tx = tx.delete(keys::stripe_customer(gone), None, || Error::PreconditionFailed);
+    }
+    tx = told(audited(tx, old, new)?, (old, new), standing)?;
+    tx.run().await?;
+    Ok(billing.rev)
+}
+
+/// What the audit log says of an account's subscription.
+fn seen(account: &Account) -> Value {
+    let subscription = account.billing.subscription.as_ref();
+    json!({
+        "plan": account.plan,
+        "status": account.status,
+        "subscription": subscription.map(|s| &s.id),
+        "nextPlan": subscription.map(|s| s.plan),
+        "periodEndsAt": subscription.map(|s| s.period.end),
+        "cancelAtPeriodEnd": subscription.is_some_and(|s| s.cancel_at_period_end),
+    })
+}
+
+fn audited<'a>(tx: Tx<'a>, old: &Account, new: &Account) -> Result<Tx<'a>> {
+    let (before, after) = (seen(old), seen(new));
+    if before == after {
+        return Ok(tx);
+    }
+    let over = [SubscriptionStatus::Canceled, SubscriptionStatus::Expired];
+    let action = match before["subscription"] == after["subscription"] {
+        false if after["subscription"].is_string() => Action::SubscriptionCreated,
+        _ if over.contains(&new.status) && !over.contains(&old.status) => Action::SubscriptionCancelled,
+        _ => Action::SubscriptionUpdated,
+    };
+    let detail = json!({ "before": before, "after": after });
+    tx.audit(action, Scope::Account(new.user_id), new.user_id, detail)
+}
+
+/// The notices that the change is worth.
+fn told<'a>(tx: Tx<'a>, (old, new): (&Account, &Account), standing: Option<&Standing>) -> Result<Tx<'a>> {
+    let Some(standing) = standing else {
+        return Ok(tx);
+    };
+    let (subscription, plan) = (&standing.subscription, new.plan);
+    let mut news: Vec<(NotificationType, String, Value)> = Vec::new();
+    let known = old
+        .billing
+        .subscription
+        .as_ref()
+        .filter(|s| s.id == subscription.id);
+    let paid = (known.and_then(|s| s.paid_from), subscription.paid_from);
+    if let (Some(before), Some(from)) = paid
+        && before < from
+    {
+        let data = json!({ "plan": plan, "periodStartsAt": from, "periodEndsAt": subscription.period.end });
+        news.push((NotificationType::SubscriptionRenewed, from.to_string(), data));
+    }
+    if let Some(end) = new.billing.trial_warned
+        && new.status == SubscriptionStatus::Trialing
+    {
+        let data = json!({ "plan": plan, "trialEndsAt": end });
+        news.push((NotificationType::SubscriptionTrialEnding, end.to_string(), data));
+    }
+    if let Some(invoice) = &standing.due {
+        let data = json!({ "plan": plan, "invoiceId": invoice, "graceEndsAt": standing.grace_ends_at });
+        news.push((NotificationType::PaymentFailed, invoice.clone(), data));
+    }
+    let over = matches!(
+        new.status,
+        SubscriptionStatus::Canceled | SubscriptionStatus::Expired
+    );
+    if over && old.status != new.status {
+        let data = json!({ "plan": plan, "endedAt": standing.until });
+        news.push((NotificationType::SubscriptionExpired, "over".into(), data));
+    }
+    news.into_iter().try_fold(tx, |tx, (kind, occasion, data)| {
+        let dedupe = format!("{}:{occasion}", subscription.id);
+        let user = new.user_id;
+        notifications::stage(
+            tx,
+            &Notice {
+                user,
+                kind,
+                data,
+                dedupe,
+            },
+        )
+    })
+}

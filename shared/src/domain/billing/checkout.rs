@@ -1,0 +1,270 @@
+//! Pages of Stripe's on which a person pays, or manages how.
+
+use serde::{Deserialize, Serialize};
+
+use super::customer::{account, ensure};
+use super::state::OpenCheckout;
+use crate::app::App;
+use crate::context::Context;
+use crate::domain::current::on_current;
+use crate::domain::plans::{Plan, TRIAL_DAYS, TopUp};
+use crate::domain::users::{Account, SubscriptionStatus};
+use crate::error::{Error, Result};
+use crate::ids::UserId;
+use crate::ports::stripe::{CheckoutPage, NewCheckout, OperationKey, Sale};
+use crate::reply::Reply;
+use crate::store::tx::OnceKey;
+use crate::store::{Cond, Entity, Update};
+use jiff::Timestamp;
+
+/// Where a page of Stripe's leads back to: a path of the frontend.
+#[derive(Debug, Clone, Default)]
+pub struct Returns {
+    /// After payment.
+    pub success: Option<String>,
+    /// Otherwise.
+    pub cancel: Option<String>,
+}
+
+/// A page to pay on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckoutView {
+    /// Send the browser there.
+    pub url: String,
+    /// Stripe's id of it.
+    pub session_id: String,
+    /// Until when it is open.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+impl From<CheckoutPage> for CheckoutView {
+    fn from(page: CheckoutPage) -> Self {
+        Self {
+            url: page.url,
+            session_id: page.id,
+            expires_at: page.expires_at,
+        }
+    }
+}
+
+/// A page where a person manages cards and sees invoices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PortalView {
+    /// Send the browser there.
+    pub url: String,
+}
+
+/// What has to be agreed with people.
+///
+/// # Errors
+/// `Conflict`, always for such a plan.
+pub(super) fn for_sale(plan: Plan) -> Result<()> {
+    match plan.self_service() {
+        true => Ok(()),
+        false => Err(Error::Conflict {
+            code: "contact_sales",
+            detail: "this plan is agreed by contract: write to us".into(),
+        }),
+    }
+}
+
+/// The id of the price with this lookup key.
+pub(super) async fn price(app: &App, lookup_key: &str) -> Result<String> {
+    let known = app.stripe()?.prices(&[lookup_key.to_owned()]).await?;
+    let price = known
+        .into_iter()
+        .find(|p| p.lookup_key.as_deref() == Some(lookup_key));
+    price.map(|p| p.id).ok_or_else(|| {
+        Error::internal(format!(
+            "Stripe has no price {lookup_key}: run `make stripe-setup`"
+        ))
+    })
+}
+
+/// The name of what one request does at Stripe.
+pub(super) fn operation(what: &str, cause: &Context, user: UserId, once: Option<&OnceKey>) -> OperationKey {
+    let which = once.map_or_else(|| cause.request_id.clone(), OnceKey::hash);
+    OperationKey::new(format!("{what}:{user}:{which}"))
+}
+
+/// A path of the frontend as an address. Only paths come from callers, so that nobody is sent elsewhere.
+fn address(app: &App, path: Option<&str>, otherwise: &str) -> Result<String> {
+    let origin = app
+        .config()
+        .frontend_origins
+        .first()
+        .map_or(app.config().public_url.as_str(), String::as_str);
+    let path = path.unwrap_or(otherwise);
+    let plain = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
+    if !plain || path.chars().any(char::is_control) {
+        return Err(Error::field(
+            "returnTo",
+            "must be a path of the frontend, such as /billing",
+        ));
+    }
+    Ok(format!("{origin}{path}"))
+}
+
+/// A page on which this person subscribes to a plan: with a trial, if it is their first subscription. An older page
+/// that is still open is closed, so that nobody pays for two subscriptions.
+///
+/// # Errors
+/// `Conflict` `contact_sales` or `already_subscribed`; those of Stripe.
+pub async fn subscribe(
+    app: &App,
+    cause: &Context,
+    user: UserId,
+    plan: Plan,
+    returns: &Returns,
+    once: Option<&OnceKey>,
+) -> Result<Reply<CheckoutView>> {
+    let (page, account) = page(app, cause, user, plan, returns, once).await?;
+    let open = OpenCheckout {
+        id: page.id.clone(),
+        expires_at: page.expires_at,
+    };
+    let view = CheckoutView::from(page);
+    let (open, view) = (&open, &view);
+    on_current(app.db(), account, async |current: Account| {
+        subscribed(&current)?;
+        let mut billing = current.billing.next();
+        billing.checkout = Some(open.clone());
+        let update = Update::of(current.key())
+            .set("billing", &billing)?
+            .when(current.billing.unchanged()?)
+            .when(Cond::ne("status", SubscriptionStatus::Closed)?);
+        app.tx(cause)
+            .update(update, || Error::PreconditionFailed)
+            .once(once)
+            .commit(Reply::created(view)?)
+            .await
+    })
+    .await
+}
+
+fn subscribed(account: &Account) -> Result<()> {
+    let alive = account
+        .billing
+        .subscription
+        .as_ref()
+        .is_some_and(|s| s.is_alive());
+    match alive {
+        false => Ok(()),
+        true => Err(Error::Conflict {
+            code: "already_subscribed",
+            detail: "there is a subscription: change its plan".into(),
+        }),
+    }
+}
+
+/// The page at Stripe, and the account as it was read.
+async fn page(
+    app: &App,
+    cause: &Context,
+    user: UserId,
+    plan: Plan,
+    returns: &Returns,
+    once: Option<&OnceKey>,
+) -> Result<(CheckoutPage, Account)> {
+    for_sale(plan)?;
+    let (success_url, cancel_url) = (
+        address(app, returns.success.as_deref(), "/billing?checkout=success")?,
+        address(app, returns.cancel.as_deref(), "/billing?checkout=cancelled")?,
+    );
+    let key = operation("checkout", cause, user, once);
+    let customer = ensure(app, cause, user).await?;
+    let account = account(app, user).await?;
+    subscribed(&account)?;
+    let stripe = app.stripe()?;
+    let days = u32::try_from(TRIAL_DAYS).map_err(Error::internal)?;
+    let new = NewCheckout {
+        customer,
+        user,
+        sale: Sale::Subscription {
+            price: price(app, &plan.lookup_key()).await?,
+            trial_days: (!account.billing.trial_used).then_some(days),
+        },
+        success_url,
+        cancel_url,
+    };
+    let page = stripe.create_checkout(&new, &key).await?;
+    let open = account
+        .billing
+        .checkout
+        .as_ref()
+        .filter(|c| c.expires_at > cause.now);
+    if let Some(older) = open.filter(|older| older.id != page.id) {
+        let close = OperationKey::new(format!("expire:{}", older.id));
+        stripe.expire_checkout(&older.id, &close).await?;
+    }
+    Ok((page, account))
+}
+
+/// A page on which this person buys cbT.
+///
+/// # Errors
+/// `Invalid` when there is no such pack; `SubscriptionRequired` without a subscription, as what is bought could not be
+/// spent; those of Stripe.
+pub async fn top_up(
+    app: &App,
+    cause: &Context,
+    user: UserId,
+    pack: TopUp,
+    returns: &Returns,
+    once: Option<&OnceKey>,
+) -> Result<Reply<CheckoutView>> {
+    let (success_url, cancel_url) = (
+        address(app, returns.success.as_deref(), "/billing?topup=success")?,
+        address(app, returns.cancel.as_deref(), "/billing?topup=cancelled")?,
+    );
+    if !account(app, user).await?.is_live(cause.now) {
+        return Err(Error::SubscriptionRequired);
+    }
+    let new = NewCheckout {
+        customer: ensure(app, cause, user).await?,
+        user,
+        sale: Sale::TopUp {
+            price: price(app, &pack.lookup_key()).await?,
+            cbt: pack.cbt,
+        },
+        success_url,
+        cancel_url,
+    };
+    let key = operation("topup", cause, user, once);
+    let page = app.stripe()?.create_checkout(&new, &key).await?;
+    let reply = Reply::created(&CheckoutView::from(page))?;
+    answered(app, cause, once, reply).await
+}
+
+/// A page where this person manages cards and sees invoices.
+///
+/// # Errors
+/// Those of Stripe.
+pub async fn portal(
+    app: &App,
+    cause: &Context,
+    user: UserId,
+    return_to: Option<&str>,
+    once: Option<&OnceKey>,
+) -> Result<Reply<PortalView>> {
+    let back = address(app, return_to, "/billing")?;
+    let customer = ensure(app, cause, user).await?;
+    let key = operation("portal", cause, user, once);
+    let url = app.stripe()?.create_portal(&customer, &back, &key).await?;
+    answered(app, cause, once, Reply::created(&PortalView { url })?).await
+}
+
+/// Keeps the answer under the caller's key, where nothing of ours changes with it.
+pub(super) async fn answered<T>(
+    app: &App,
+    cause: &Context,
+    once: Option<&OnceKey>,
+    reply: Reply<T>,
+) -> Result<Reply<T>> {
+    match once {
+        None => Ok(reply),
+        Some(_) => app.tx(cause).once(once).commit(reply).await,
+    }
+}

@@ -1,0 +1,67 @@
+//! A person as Stripe's customer.
+
+use super::state::StripeCustomer;
+use crate::app::App;
+use crate::context::Context;
+use crate::domain::current::on_current;
+use crate::domain::users::{Account, SubscriptionStatus, profile};
+use crate::error::{Error, Result};
+use crate::ids::UserId;
+use crate::ports::stripe::{NewCustomer, OperationKey};
+use crate::store::{Cond, Entity, Update, keys};
+
+/// The account of a person who has not deleted it.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn account(app: &App, user: UserId) -> Result<Account> {
+    let account = app.db().get::<Account>(&keys::account(user)).await?;
+    account
+        .filter(|a| a.status != SubscriptionStatus::Closed)
+        .ok_or(Error::NotFound)
+}
+
+/// The person's customer at Stripe; made when they have none. May be repeated, and run twice at once: all get the same
+/// one, as the operation is named after the person.
+///
+/// # Errors
+/// `NotFound` when there is no such account; those of Stripe.
+pub async fn ensure(app: &App, cause: &Context, user: UserId) -> Result<String> {
+    let first = account(app, user).await?;
+    if let Some(customer) = first.billing.customer {
+        return Ok(customer);
+    }
+    let person = profile::read(app, user).await?;
+    let new = NewCustomer {
+        user,
+        email: person.email,
+        name: person.name,
+    };
+    let made = app
+        .stripe()?
+        .create_customer(&new, &OperationKey::new(format!("customer:{user}")))
+        .await?;
+    let made = made.as_str();
+    on_current(app.db(), first, async |current: Account| {
+        if let Some(customer) = current.billing.customer {
+            return Ok(customer);
+        }
+        let held = StripeCustomer {
+            customer: made.to_owned(),
+            user_id: user,
+        };
+        let mut billing = current.billing.next();
+        billing.customer = Some(made.to_owned());
+        let update = Update::of(current.key())
+            .set("billing", &billing)?
+            .when(current.billing.unchanged()?)
+            .when(Cond::ne("status", SubscriptionStatus::Closed)?);
+        app.tx(cause)
+            .update(update, || Error::PreconditionFailed)
+            .put(&held)?
+            .run()
+            .await?;
+        Ok(made.to_owned())
+    })
+    .await
+}

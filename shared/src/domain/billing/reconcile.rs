@@ -1,0 +1,143 @@
+//! The daily comparison of Stripe, table and ledger. Each customer is looked at as an event would have it, but what was
+//! different is put on record first: something lost its way. It is mended by what the look does anyway, by entries.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::apply::{apply, expected};
+use super::event::order;
+use super::snapshot::{Snapshot, fetch};
+use crate::app::App;
+use crate::domain::ledger;
+use crate::domain::users::{Account, SubscriptionStatus};
+use crate::error::Result;
+use crate::ids::UserId;
+use crate::store::Entity;
+use crate::store::keys::{self, Key};
+
+/// How the events are named that only compare.
+const COMPARE: &str = "compare-";
+
+/// How many customers are read at once.
+const PAGE: u32 = 100;
+
+/// A difference that was found, for operators.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Whose.
+    pub user_id: UserId,
+    /// The customer.
+    pub customer: String,
+    /// What differed, in words.
+    pub differences: Vec<String>,
+    /// When it was found.
+    pub found_at: Timestamp,
+}
+
+impl Entity for Drift {
+    const KIND: &'static str = "billing_drift";
+    fn key(&self) -> Key {
+        keys::billing_drift(self.found_at, self.user_id)
+    }
+}
+
+/// What ordering all comparisons did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ordered {
+    /// Customers that will be looked at.
+    pub customers: usize,
+    /// Those whose orders the queue did not take; tomorrow is another day.
+    pub failed: usize,
+}
+
+/// Whether an order of this name asks to compare.
+pub(super) fn compares(event: &str) -> bool {
+    event.starts_with(COMPARE)
+}
+
+/// Orders a comparison of every customer.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn order_all(app: &App) -> Result<Ordered> {
+    let name = format!("{COMPARE}{}", app.clock().now().as_second());
+    let mut done = Ordered::default();
+    for shard in 0..keys::SHARDS {
+        let mut after = String::new();
+        loop {
+            let found = app
+                .db()
+                .hints_after(&keys::stripe_customers(shard), &after, PAGE)
+                .await?;
+            let customers: Vec<_> = found.iter().filter_map(keys::customer_of).collect();
+            let Some(last) = customers.last() else { break };
+            after = (*last).to_owned();
+            for customer in customers {
+                match order(app, customer, &name).await {
+                    Ok(()) => done.customers += 1,
+                    Err(error) => {
+                        done.failed += 1;
+                        tracing::error!(stripe.customer = customer, error = %error, "a comparison could not be ordered");
+                    }
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Compares one account, and puts what differs on record. What differs because a look at it is under way is none: the
+/// caller is the only one who looks at this customer.
+///
+/// # Errors
+/// Those of Stripe and the table.
+pub async fn compare(app: &App, user: UserId) -> Result<()> {
+    let Some(account) = app.db().get::<Account>(&keys::account(user)).await? else {
+        return Ok(());
+    };
+    let Some(customer) = account.billing.customer.clone() else {
+        return Ok(());
+    };
+    if account.status == SubscriptionStatus::Closed {
+        return Ok(());
+    }
+    let snapshot = fetch(app, &account).await?;
+    let differences = differences(app, &account, &snapshot).await?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let drift = Drift {
+        user_id: user,
+        customer,
+        differences,
+        found_at: app.clock().now(),
+    };
+    // The alarm counts these lines.
+    tracing::error!(billing.drift = drift.differences.len(), user.id = %user, differences = ?drift.differences, "BILLING_DRIFT");
+    app.db().put(&drift, None).await?;
+    apply(app, user, &snapshot).await
+}
+
+async fn differences(app: &App, account: &Account, snapshot: &Snapshot) -> Result<Vec<String>> {
+    let wanted = expected(account, snapshot, app.clock().now());
+    let mut found = Vec::new();
+    if wanted.status != account.status {
+        found.push(format!(
+            "status: {:?}, Stripe says {:?}",
+            account.status, wanted.status
+        ));
+    }
+    if wanted.plan != account.plan {
+        found.push(format!("plan: {:?}, Stripe says {:?}", account.plan, wanted.plan));
+    }
+    if wanted.billing.subscription != account.billing.subscription {
+        found.push("the subscription is not as Stripe has it".into());
+    }
+    for grant in snapshot.grants()? {
+        if !ledger::has(app, account.user_id, &grant.operation).await? {
+            found.push(format!("not granted: {} ({})", grant.amount.cbt(), grant.reason));
+        }
+    }
+    Ok(found)
+}

@@ -160,6 +160,7 @@ def template_parameters(config: Config) -> List[str]:
         "PlatformOperators": config.values.get("PLATFORM_OPERATORS", ""),
         "FrontendOrigins": config.values.get("FRONTEND_ORIGINS") or FRONTEND,
         "LogLevel": config.values.get("LOG_LEVEL") or "INFO",
+        "StripeApiUrl": config.stripe,
     }
     return ["%s=%s" % pair for pair in pairs.items()]
 

@@ -99,34 +99,6 @@ const WRITES: &[(&str, Leaves)] = &[
         "POST /api/usage/record",
         Nothing("its events go to the queue, and each leaves a row that is written once and never changed"),
     ),
-    (
-        "POST /api/billing/cancel",
-        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
-    ),
-    (
-        "POST /api/billing/change-plan",
-        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
-    ),
-    (
-        "POST /api/billing/checkout",
-        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
-    ),
-    (
-        "POST /api/billing/portal",
-        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
-    ),
-    (
-        "POST /api/billing/resume",
-        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
-    ),
-    (
-        "POST /api/billing/topup",
-        Nothing("it asks Stripe; what Stripe then tells is recorded when it is applied"),
-    ),
-    (
-        "POST /api/billing/webhook",
-        Nothing("the event is stored; what follows is recorded when it is applied"),
-    ),
     ("DELETE /api/user", Records(&[Action::AccountDeleted])),
     ("POST /api/user/export", Records(&[Action::DataExported])),
     ("PATCH /api/user/preferences", Records(&[Action::SettingsUpdated])),
@@ -136,9 +108,14 @@ const WRITES: &[(&str, Leaves)] = &[
     ),
 ];
 
-/// The live writes with what they leave.
+/// The live writes with what they leave. What asks Stripe changes nothing here, and needs one: the records of what Stripe
+/// then tells are in `billing`.
 fn writes() -> Vec<(Route, &'static Leaves)> {
-    let live: Vec<_> = routes::live().into_iter().filter(Route::is_write).collect();
+    let stripe = |r: &Route| ["billing", "stripe-webhook"].contains(&r.function.as_str());
+    let live: Vec<_> = routes::live()
+        .into_iter()
+        .filter(|r| r.is_write() && !stripe(r))
+        .collect();
     let known: Vec<_> = WRITES.iter().map(|(name, _)| *name).collect();
     for (n, name) in known.iter().enumerate() {
         assert!(live.iter().any(|r| r.name() == *name), "{name} is no live write");

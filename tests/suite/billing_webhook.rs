@@ -30,7 +30,7 @@ async fn post(t: &TestApp, body: &str, signature: Option<&str>) -> Answer {
 async fn post_to(t: &TestApp, app: &App, body: &str, signature: Option<&str>) -> Answer {
     let mut stripe = t
         .anonymous()
-        .served_by(app)
+        .of(serve(app))
         .header("content-type", "application/json");
     if let Some(signature) = signature {
         stripe = stripe.header("stripe-signature", signature);

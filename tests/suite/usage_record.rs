@@ -192,7 +192,7 @@ async fn only_a_service_of_an_operator_brings_events_and_only_as_long_as_they_ar
     send(&service, ONE, &good).await.json(202);
     let mut retired = t.app.config().clone();
     retired.operators.clear();
-    let without = service.served_by(&t.instance_with(retired));
+    let without = service.of(serve(&t.instance_with(retired)));
     send(&without, ONE, &good).await.assert_problem(403, "forbidden");
     let operator = t.sign_in(service_owner(&t).await).await;
     send(&operator, ONE, &good).await.assert_problem(403, "forbidden");

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 const START: i64 = 1_790_000_000;
 
-/// Lives of `make proof`, and orders of each; `make test` plays two orders of each tenth.
+/// Lives of `make proof`, and orders of each; `make test` plays one order of a few.
 const LIVES: u64 = 200;
 const ORDERS: u64 = 50;
 
@@ -115,7 +115,7 @@ fn periods(life: &[World]) -> usize {
 async fn the_order_and_number_of_events_do_not_count() {
     let db = engine::dynoxide().await;
     let (lives, orders) = match share() {
-        1 => (LIVES / 10, 2),
+        1 => (LIVES / 50, 1),
         _ => (LIVES, ORDERS),
     };
     let mut played = 0;
@@ -147,7 +147,11 @@ async fn the_order_and_number_of_events_do_not_count() {
                     run.stripe.fail(1 + dice.below(9));
                 }
                 // The queue brings again what failed.
-                while worker::look(&run.app, &run.customer).await.is_err() {}
+                for _ in 0..3 {
+                    if worker::look(&run.app, &run.customer).await.is_ok() {
+                        break;
+                    }
+                }
             }
             assert_eq!(run.ends().await, expected, "seed {seed}, order {n}");
             played += 1;

@@ -7,7 +7,7 @@ use camarad::domain::billing::event::{self, EventState, StripeEvent};
 use camarad::ports::queue::Sqs;
 use camarad::ports::stripe::signature;
 use camarad::store::keys;
-use camarad_tests::app::{Answer, TestApp, WEBHOOK_SECRET};
+use camarad_tests::app::{Answer, TestApp, WEBHOOK_SECRET, serve};
 use camarad_tests::billing::ANSWER;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;

@@ -4,7 +4,7 @@ use camarad::domain::auth::api_keys::KeyScope;
 use camarad::domain::plans::Plan;
 use camarad::ids::{AgentId, UserId, WorkspaceId};
 use camarad::lambda::batch::Message;
-use camarad_tests::app::{Client, OPERATOR, TestApp};
+use camarad_tests::app::{Client, OPERATOR, TestApp, serve};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 

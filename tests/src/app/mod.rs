@@ -284,7 +284,8 @@ fn assemble(
 }
 
 /// All routes behind the edge.
-fn serve(app: &App) -> Router {
+/// The API as this instance serves it.
+pub fn serve(app: &App) -> Router {
     edge::service(routers::all(), app.clone(), edge::STREAMING)
 }
 

@@ -20,7 +20,7 @@ Lists come in pages: `items`, and a `nextCursor` to send as `cursor` as long as 
 `code`. What a caller may not see does not exist for them: 404.";
 
 /// Functions in the order of the reference, and what they are about.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 11] = [
     ("auth", "Signing in, and staying so."),
     (
         "users",
@@ -38,12 +38,17 @@ const TAGS: [(&str, &str); 9] = [
         "runtime",
         "Talking to agents. Each call is charged exactly for what was produced.",
     ),
+    (
+        "billing",
+        "Plans, subscriptions and packs of cbT. Cards are given to Stripe, on pages of Stripe's.",
+    ),
     ("ledger", "What an account has, holds and has spent."),
     ("usage", "What AI calls used, call by call and over time."),
     (
         "audit",
         "What was done, by whom and from where: append-only, sealed into chains, exported with their proof.",
     ),
+    ("notifications", "What happened that a person should know."),
     ("meta", "Health, and the documents that describe the API."),
 ];
 

@@ -94,6 +94,8 @@ fn with_bodies() -> Vec<(Route, Value)> {
     let found: Vec<_> = routes::live()
         .into_iter()
         .filter(|r| !LEFT_OUT.contains(&r.name().as_str()))
+        // What asks Stripe needs one; what Stripe sends is signed before it is read.
+        .filter(|r| !["billing", "stripe-webhook"].contains(&r.function.as_str()))
         .filter_map(|r| body(&r).map(|b| (r, b)))
         .collect();
     assert!(found.len() >= 9, "{}", found.len());

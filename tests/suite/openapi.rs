@@ -42,7 +42,9 @@ fn whatever_takes_a_body_documents_what_a_wrong_one_gets() {
     let mut looked_at = 0;
     for (path, (method, operation)) in operations.filter(|(_, (_, o))| o.get("requestBody").is_some()) {
         for status in ["400", "413", "415", "422"] {
-            let known = operation["responses"].get(status).is_some();
+            // What is signed is taken as it comes, whatever it says of its type.
+            let as_it_comes = status == "415" && path == "/api/billing/webhook";
+            let known = as_it_comes || operation["responses"].get(status).is_some();
             assert!(known, "{method} {path} may answer {status} and does not say so");
         }
         looked_at += 1;

@@ -196,7 +196,11 @@ async fn multiply(database: &dynoxide::Database, t: &TestApp, client: &aws_sdk_d
     let all = engine::items(client).await;
     let sample = all
         .into_iter()
-        .find(|i| i["kind"].as_s().unwrap() == "usageEvent")
+        .find(|i| {
+            i.get("kind")
+                .and_then(|k| k.as_s().ok())
+                .is_some_and(|k| k == "usageEvent")
+        })
         .unwrap();
     let sample: HashMap<_, _> = sample.iter().map(|(name, v)| (name.clone(), native(v))).collect();
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();

@@ -28,6 +28,7 @@ pub fn router() -> OpenApiRouter<App> {
     responses((status = 204, description = "It is stored"), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn receive(
     State(app): State<App>,

@@ -189,10 +189,8 @@ pub(super) async fn conclude(
     let cause = &cause
         .signed_in(own.user, own.session)
         .with_key(session.person_key.clone());
-    let identity = match &proven.subject {
-        None => None,
-        Some(subject) => Some(keys::identity(&proven.provider, subject)),
-    };
+    let subject = proven.subject.as_ref();
+    let identity = subject.map(|subject| keys::identity(&proven.provider, subject));
     let is_theirs = match &identity {
         None => user.email == proven.email,
         Some(key) => {

@@ -226,7 +226,10 @@ async fn count_group(app: &App, events: Vec<Pending>) -> Result<()> {
     let mut seen = BTreeSet::new();
     let mut left: Vec<_> = events
         .into_iter()
-        .filter(|e| e.marks().fold(true, |new, mark| seen.insert(mark) && new))
+        .filter(|e| {
+            let known = e.marks().filter(|mark| !seen.insert(mark.clone())).count();
+            known == 0
+        })
         .collect();
     for _ in 0..TRIES {
         match commit(app, &left).await {

@@ -158,7 +158,8 @@ mod tests {
             fault(|_| (), at - SignedDuration::from_mins(5) - second),
             "data.at"
         );
-        let faults: [(fn(&mut Value), &str); 9] = [
+        type Spoil = fn(&mut Value);
+        let faults: [(Spoil, &str); 9] = [
             (|e| e["source"] = json!("camarad"), "source"),
             (|e| e["source"] = json!("camarad/"), "source"),
             (|e| e["source"] = json!("elsewhere/importer"), "source"),

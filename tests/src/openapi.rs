@@ -20,7 +20,7 @@ Lists come in pages: `items`, and a `nextCursor` to send as `cursor` as long as 
 `code`. What a caller may not see does not exist for them: 404.";
 
 /// Functions in the order of the reference, and what they are about.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 12] = [
     ("auth", "Signing in, and staying so."),
     (
         "users",
@@ -42,6 +42,7 @@ const TAGS: [(&str, &str); 11] = [
         "billing",
         "Plans, subscriptions and packs of cbT. Cards are given to Stripe, on pages of Stripe's.",
     ),
+    ("stripe-webhook", "What Stripe tells Camarad; for Stripe alone."),
     ("ledger", "What an account has, holds and has spent."),
     ("usage", "What AI calls used, call by call and over time."),
     (

@@ -122,8 +122,14 @@ pub(crate) struct WayToProve {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StepUp {
     /// A new access token, which knows of the proof. A browser gets it as its cookie.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    grant: Option<AccessGrant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    /// With it: `Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_type: Option<String>,
+    /// With it: seconds that it is good for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_in: Option<i64>,
     /// Where this browser goes, within ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
@@ -188,7 +194,9 @@ async fn stepped_up(app: &App, cause: &Context, parts: &Parts, session: &Session
     let grant = AccessGrant::of(app, cause, session).await?;
     if parts.headers.contains_key(AUTHORIZATION) {
         let answer = StepUp {
-            grant: Some(grant),
+            access_token: Some(grant.access_token),
+            token_type: Some(grant.token_type),
+            expires_in: Some(grant.expires_in),
             ..StepUp::default()
         };
         return Ok(Reply::ok(&answer)?.into_response());

@@ -1,22 +1,20 @@
 //! What a request asks of a log.
 
-use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use camarad::app::App;
 use camarad::context::Context;
-use camarad::domain::audit::export::{self, Export, Format, Wanted};
+use camarad::domain::audit::export::{self, Format, Wanted};
 use camarad::domain::audit::filter::Filter;
 use camarad::domain::audit::read;
 use camarad::domain::audit::view::AuditView;
 use camarad::error::{Error, Result};
 use camarad::http::Pairs;
+use camarad::http::file::file;
 use camarad::ids::UserId;
 use camarad::reply::Reply;
 use camarad::store::record::Scope;
 use camarad::store::{Page, PageRequest};
-use futures_util::stream;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 
 /// The query of a list or an export.
@@ -77,29 +75,6 @@ impl Asked {
         };
         let export = export::begin(app, cause, (user, wanted)).await?;
         let name = format!("audit-{}.{}", scope.name(), format.as_str());
-        let headers = [
-            (CONTENT_TYPE, format.media_type().to_owned()),
-            (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-            // Keeps nginx and its kind from collecting the stream first.
-            (HeaderName::from_static("x-accel-buffering"), "no".to_owned()),
-        ];
-        Ok((headers, streamed(export, cause.request_id.clone())).into_response())
+        Ok(file(&name, format.media_type(), export, &cause.request_id))
     }
-}
-
-/// The export as it is made. A failure breaks the body off: what was sent has no end, so nobody takes it for whole.
-fn streamed(export: Export, request_id: String) -> Body {
-    Body::from_stream(stream::try_unfold(
-        (export, request_id),
-        |(mut export, request_id)| async move {
-            match export.next().await {
-                Ok(Some(piece)) => Ok(Some((piece, (export, request_id)))),
-                Ok(None) => Ok(None),
-                Err(error) => {
-                    tracing::error!(request.id = request_id, error = %error, cause = ?error, "an export broke off");
-                    Err(error)
-                }
-            }
-        },
-    ))
 }

@@ -9,6 +9,7 @@ mod client;
 pub mod cookies;
 pub mod edge;
 pub mod events;
+pub mod file;
 pub mod form;
 mod json;
 pub mod limit;

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::customer::rewritten;
 use super::derive::Standing;
 use super::snapshot::Snapshot;
 use super::{limits, state::Billing};
@@ -15,7 +16,7 @@ use crate::domain::users::{Account, SubscriptionStatus};
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::store::record::{Action, Scope};
-use crate::store::{Cond, Entity, Tx, Update, keys};
+use crate::store::{Tx, keys};
 
 /// How long before its end a trial is said to end.
 const WARNED: SignedDuration = SignedDuration::from_hours(24 * 3);
@@ -103,13 +104,10 @@ async fn write(
     let cause = Context::system("billing", now);
     let mut billing = new.billing.clone();
     billing.rev = old.billing.rev + 1;
-    let update = Update::of(old.key())
+    let update = rewritten(old, &billing)?
         .set("plan", new.plan)?
         .set("status", new.status)?
-        .set("trialEndsAt", new.trial_ends_at)?
-        .set("billing", &billing)?
-        .when(old.billing.unchanged()?)
-        .when(Cond::ne("status", SubscriptionStatus::Closed)?);
+        .set("trialEndsAt", new.trial_ends_at)?;
     let mut tx = app.tx(&cause).update(update, || Error::PreconditionFailed);
     if old.billing.customer != new.billing.customer
         && let Some(gone) = &old.billing.customer

@@ -2,19 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::customer::{account, ensure};
+use super::customer::{account, ensure, rewritten};
 use super::state::OpenCheckout;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::current::on_current;
 use crate::domain::plans::{Plan, TRIAL_DAYS, TopUp};
-use crate::domain::users::{Account, SubscriptionStatus};
+use crate::domain::users::Account;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::ports::stripe::{CheckoutPage, NewCheckout, OperationKey, Sale};
 use crate::reply::Reply;
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Entity, Update};
 use jiff::Timestamp;
 
 /// Where a page of Stripe's leads back to: a path of the frontend.
@@ -131,10 +130,7 @@ pub async fn subscribe(
         subscribed(&current)?;
         let mut billing = current.billing.next();
         billing.checkout = Some(open.clone());
-        let update = Update::of(current.key())
-            .set("billing", &billing)?
-            .when(current.billing.unchanged()?)
-            .when(Cond::ne("status", SubscriptionStatus::Closed)?);
+        let update = rewritten(&current, &billing)?;
         app.tx(cause)
             .update(update, || Error::PreconditionFailed)
             .once(once)

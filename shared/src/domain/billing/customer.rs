@@ -1,6 +1,6 @@
 //! A person as Stripe's customer.
 
-use super::state::StripeCustomer;
+use super::state::{Billing, StripeCustomer};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::current::on_current;
@@ -19,6 +19,17 @@ pub async fn account(app: &App, user: UserId) -> Result<Account> {
     account
         .filter(|a| a.status != SubscriptionStatus::Closed)
         .ok_or(Error::NotFound)
+}
+
+/// The update that writes an account's part of Stripe anew, unless somebody did since it was read, or closed the account.
+///
+/// # Errors
+/// `Internal`, never.
+pub(super) fn rewritten(account: &Account, billing: &Billing) -> Result<Update> {
+    Ok(Update::of(account.key())
+        .set("billing", billing)?
+        .when(account.billing.unchanged()?)
+        .when(Cond::ne("status", SubscriptionStatus::Closed)?))
 }
 
 /// The person's customer at Stripe; made when they have none. May be repeated, and run twice at once: all get the same
@@ -52,10 +63,7 @@ pub async fn ensure(app: &App, cause: &Context, user: UserId) -> Result<String> 
         };
         let mut billing = current.billing.next();
         billing.customer = Some(made.to_owned());
-        let update = Update::of(current.key())
-            .set("billing", &billing)?
-            .when(current.billing.unchanged()?)
-            .when(Cond::ne("status", SubscriptionStatus::Closed)?);
+        let update = rewritten(&current, &billing)?;
         app.tx(cause)
             .update(update, || Error::PreconditionFailed)
             .put(&held)?

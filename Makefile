@@ -8,7 +8,7 @@ export CAMARAD_TOOLS := $(CURDIR)/.tools
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test proof fuzz bench check fix build deploy stripe-setup verify-audit clean
+.PHONY: help setup demo dev test proof fuzz bench check fix build deploy stripe-setup verify-audit clean audit-ledger
 
 help: ## this list
 	@echo "Camarad. On a fresh machine, start with: make demo"; echo
@@ -57,6 +57,9 @@ stripe-setup: ## products, prices and portal at Stripe, by STRIPE_SECRET_KEY or 
 
 verify-audit: ## check an exported audit log: FILE=export.ndjson [KEYS=audit-keys.json] [ANCHORS=log.ndjson]
 	@node infra/verify-audit.mjs $(if $(KEYS),--keys "$(KEYS)") $(if $(ANCHORS),--anchors "$(ANCHORS)") "$(FILE)"
+
+audit-ledger: ## add up an exported ledger: FILE=export.ndjson (several continue each other)
+	@node infra/audit-ledger.mjs $(FILE)
 
 clean: ## stop the local stack, delete its data and the built files; .tools stays
 	@$(PYTHON) infra/local/stack.py down

@@ -21,6 +21,10 @@ use crate::ports::web;
 use crate::store::limits::Limits;
 use crate::store::{Db, Tx};
 
+/// How often a call to AWS is sent before it counts as failed. With one answer in ten lost, three times would let one
+/// request in a thousand fail, five one in a hundred thousand.
+pub const ATTEMPTS: u32 = 5;
+
 /// Cheap to clone; handlers get it as their state.
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
@@ -154,6 +158,7 @@ impl Environment {
             .build();
         let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
             .timeout_config(timeouts)
+            .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .load()
             .await;
         let db = Db::new(aws_sdk_dynamodb::Client::new(&sdk), &config.table);

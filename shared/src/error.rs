@@ -90,6 +90,9 @@ pub enum Error {
     /// The balance is too low, whatever is held.
     #[error("the balance does not cover this call")]
     InsufficientCbt,
+    /// The balance would do, but the workspace has used what its owner lets it draw.
+    #[error("the workspace has used up its allocation")]
+    AllocationExhausted,
     /// The balance would do, but other calls hold it.
     #[error("the balance is held by calls that are running")]
     CbtHeld {
@@ -182,7 +185,10 @@ impl Error {
         match self {
             Self::Malformed(_) | Self::SignIn(SignInRefusal::Failed) => 400,
             Self::Unauthenticated(_) => 401,
-            Self::InsufficientCbt | Self::SubscriptionRequired | Self::PaymentFailed => 402,
+            Self::InsufficientCbt
+            | Self::AllocationExhausted
+            | Self::SubscriptionRequired
+            | Self::PaymentFailed => 402,
             Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified) => 403,
             Self::Forbidden(_) | Self::InsufficientScope(_) => 403,
             Self::StepUpRequired | Self::PlanLimit { .. } => 403,
@@ -216,6 +222,7 @@ impl Error {
             Self::SignIn(SignInRefusal::EmailUnverified) => "email_not_verified",
             Self::InsufficientCbt => "insufficient_cbt",
             Self::PaymentFailed => "payment_failed",
+            Self::AllocationExhausted => "allocation_exhausted",
             Self::SubscriptionRequired => "subscription_required",
             Self::Forbidden(_) => "forbidden",
             Self::InsufficientScope(_) => "insufficient_scope",
@@ -252,6 +259,7 @@ impl Error {
             | Self::Unauthenticated(_)
             | Self::SignIn(_)
             | Self::InsufficientCbt
+            | Self::AllocationExhausted
             | Self::SubscriptionRequired
             | Self::PaymentFailed
             | Self::Forbidden(_)

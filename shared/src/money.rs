@@ -204,6 +204,21 @@ pub mod stored {
     }
 }
 
+/// The same for what may be absent.
+pub mod stored_option {
+    use super::{Cbt, Deserialize, Deserializer, Serialize, Serializer};
+
+    /// As a number.
+    pub fn serialize<S: Serializer>(cbt: &Option<Cbt>, s: S) -> Result<S::Ok, S::Error> {
+        cbt.map(Cbt::as_micro).serialize(s)
+    }
+
+    /// From a number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Cbt>, D::Error> {
+        Ok(Option::<i64>::deserialize(d)?.map(Cbt))
+    }
+}
+
 /// The same for an amount of at least zero.
 pub mod stored_amount {
     use super::{Amount, Cbt, Deserialize, Deserializer, Serializer};

@@ -13,12 +13,15 @@ use camarad::domain::ledger::{
     self, Bill, CallStatus, Entry, Grant, Hold, HoldRequest, HoldState, Kind, Memo, Operation, Reservation,
     Reserve, Until, Usage,
 };
+use camarad::domain::users::Account;
+use camarad::domain::workspaces::Workspace;
 use camarad::error::Result;
 use camarad::ids::{AgentId, CallId, OperationId, UserId, WorkspaceId};
 use camarad::money::{Amount, Cbt, Positive};
 use camarad::store::PageRequest;
+use camarad::store::record::OutboxRecord;
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::{self, TABLE};
 use crate::faults::Faults;
@@ -96,6 +99,48 @@ impl Bank {
                 conversation: None,
             },
             expires_at: clock.now() + SignedDuration::from_secs(60),
+            capped: false,
+        }
+    }
+
+    /// A workspace of this account's, which lives and has no allocation.
+    pub async fn workspace(&self, owner: UserId) -> Workspace {
+        let now = self.app.clock().now();
+        let account = json!({
+            "userId": owner, "plan": "agency", "status": "active", "trialEndsAt": now, "workspaces": 1, "agents": 0,
+            "createdAt": now,
+        });
+        let account: Account = serde_json::from_value(account).expect("an account");
+        let item = json!({
+            "id": WorkspaceId::new(self.app.clock()), "name": "Home", "type": "agency", "ownerId": owner,
+            "plan": "agency", "agents": 0, "activeAgents": 0, "createdAt": now, "updatedAt": now, "version": 1,
+        });
+        let workspace: Workspace = serde_json::from_value(item).expect("a workspace");
+        self.app.db().put(&account, None).await.expect("written");
+        self.app.db().put(&workspace, None).await.expect("written");
+        workspace
+    }
+
+    /// Sets what a workspace may draw, in micro-cbT.
+    pub async fn allocate(&self, workspace: &Workspace, limit: Option<i64>) {
+        let cause = Context::system("test", self.app.clock().now());
+        let limit = limit.map(amount);
+        ledger::allocate(&self.app, &cause, None, (workspace, limit))
+            .await
+            .expect("allocated");
+    }
+
+    /// A request to hold that many micro-cbT for a call in a workspace.
+    pub fn request_in(&self, workspace: &Workspace, amount: i64) -> HoldRequest {
+        let mut request = self.request(workspace.owner_id, amount);
+        request.memo.agent = AgentId::new(workspace.id, self.app.clock());
+        request
+    }
+
+    /// Does what the events in the outbox ask of the ledger, as their publisher would.
+    pub async fn publish(&self) {
+        for event in self.all::<OutboxRecord>("outbox").await {
+            ledger::on_event(&self.app, &event).await.expect("carried out");
         }
     }
 

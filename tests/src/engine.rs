@@ -57,7 +57,9 @@ pub async fn faulty(faults: &Faults) -> Db {
 
 /// The same, and a client that meets no faults.
 pub async fn faulty_and_raw(faults: &Faults) -> (Db, Client) {
-    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let retries = RetryConfig::standard()
+        .with_max_attempts(camarad::app::ATTEMPTS)
+        .with_initial_backoff(Duration::from_millis(1));
     let plain = config(&dynoxide_endpoint().await, "000000000001");
     let faulty = plain
         .clone()

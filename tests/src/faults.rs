@@ -60,6 +60,8 @@ struct State {
     next: Mutex<Option<(&'static str, Fault)>>,
     whenever: Mutex<Option<(String, Fault)>>,
     fatal: Mutex<Option<(u32, bool)>>,
+    fatal_at: Mutex<Option<(&'static str, String, bool)>>,
+    kinds: Mutex<Vec<Fault>>,
     dead: Notify,
     late: AtomicU32,
     made: AtomicU32,
@@ -78,6 +80,8 @@ impl Faults {
             next: Mutex::new(None),
             whenever: Mutex::new(None),
             fatal: Mutex::new(None),
+            fatal_at: Mutex::new(None),
+            kinds: Mutex::new(Fault::ALL.to_vec()),
             dead: Notify::new(),
             late: AtomicU32::new(0),
             made: AtomicU32::new(0),
@@ -115,8 +119,39 @@ impl Faults {
         *self.0.fatal.lock().expect("no panic holds it") = Some((after, done));
     }
 
+    /// The function dies at the next request for this operation with this text in its body: before it is sent or, if
+    /// `done`, after the engine did it.
+    pub fn die_at(&self, operation: &'static str, text: &str, done: bool) {
+        *self.0.fatal_at.lock().expect("no panic holds it") = Some((operation, text.to_owned(), done));
+    }
+
+    /// From now on, chance makes only faults of these kinds.
+    pub fn only(&self, kinds: &[Fault]) {
+        *self.0.kinds.lock().expect("no panic holds it") = kinds.to_vec();
+    }
+
+    fn fatal_for(&self, operation: &str, request: &HttpRequest) -> Option<bool> {
+        let mut fatal = self.0.fatal_at.lock().expect("no panic holds it");
+        let (wanted, text, done) = fatal.as_ref()?;
+        let body = request.body().bytes().unwrap_or_default();
+        let here = *wanted == operation && body.windows(text.len()).any(|w| w == text.as_bytes());
+        let done = here.then_some(*done)?;
+        *fatal = None;
+        Some(done)
+    }
+
     /// It does not die any more; true if it had not yet.
     pub fn live(&self) -> bool {
+        if self
+            .0
+            .fatal_at
+            .lock()
+            .expect("no panic holds it")
+            .take()
+            .is_some()
+        {
+            return true;
+        }
         self.0.fatal.lock().expect("no panic holds it").take().is_some()
     }
 
@@ -180,7 +215,8 @@ impl Faults {
         if dice.below(1_000) >= u64::from(self.0.per_mille.load(Ordering::SeqCst)) {
             return None;
         }
-        Some(*dice.pick(&Fault::ALL))
+        let kinds = self.0.kinds.lock().expect("no panic holds it");
+        Some(*dice.pick(&kinds))
     }
 
     fn delay(&self) -> Duration {
@@ -231,7 +267,17 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if let Some(done) = self.faults.fatal() {
+        let operation = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|t| t.rsplit('.').next())
+            .unwrap_or_default()
+            .to_owned();
+        let fatal = self
+            .faults
+            .fatal()
+            .or_else(|| self.faults.fatal_for(&operation, &request));
+        if let Some(done) = fatal {
             let (inner, faults) = (self.inner.clone(), self.faults.clone());
             return HttpConnectorFuture::new(async move {
                 if done {
@@ -241,12 +287,6 @@ impl HttpConnector for Connector {
                 std::future::pending().await
             });
         }
-        let operation = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|t| t.rsplit('.').next())
-            .unwrap_or_default()
-            .to_owned();
         let fault = self
             .faults
             .of_body(&request)

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod faults;
 pub mod gateway;
 pub mod lives;
+pub mod linear;
 pub mod openapi;
 pub mod parent;
 pub mod peers;

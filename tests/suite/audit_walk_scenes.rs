@@ -337,6 +337,7 @@ impl World {
             "PATCH /api/workspaces/{id}" => Some(json!({"name": "Office"})),
             "DELETE /api/workspaces/{id}" => None,
             "POST /api/workspaces/{id}/agents" => Some(json!({"presetIds": ["ceo"]})),
+            "PUT /api/workspaces/{id}/allocation" => Some(json!({"limit": "100"})),
             "PATCH /api/workspaces/{id}/settings" => Some(json!({"defaultTone": "technical"})),
             _ => return None,
         };

@@ -135,6 +135,17 @@ async fn workspaces(l: &mut Ledger, ann: &Client) -> String {
         "",
         &ann.patch(&settings, json!({"auditRetentionDays": 365})).await,
     );
+    let allocation = format!("{path}/allocation");
+    l.row(
+        "PUT /api/workspaces/{id}/allocation",
+        "",
+        &ann.put(&allocation, json!({"limit": "1000000"})).await,
+    );
+    l.row(
+        "GET /api/workspaces/{id}/allocation",
+        "",
+        &ann.get(&allocation).await,
+    );
     l.row(
         "GET /api/workspaces/{id}/members",
         "",
@@ -303,6 +314,11 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
         &operator.once("g").post("/api/ledger/grant", grant).await,
     );
     l.row("GET /api/ledger", "", &ann.get("/api/ledger").await);
+    l.row(
+        "GET /api/ledger/export",
+        "of a few entries",
+        &ann.get("/api/ledger/export").await,
+    );
     let log = |format: &str| format!("/api/workspaces/{workspace}/audit-logs{format}");
     l.row(
         "GET /api/workspaces/{id}/audit-logs",

@@ -1,15 +1,20 @@
 //! `/api/ledger`: the caller's cbT, and grants by operators.
 
+mod allocation;
+mod file;
+
 use axum::extract::State;
+use axum::response::Response;
 use camarad::app::App;
 use camarad::domain::ledger::{self, Balance, EntryView, GrantOrder, GrantView};
 use camarad::error::{Error, Result};
 use camarad::http::problem::{ReadProblems, WriteProblems};
-use camarad::http::{Body, Caller, OnceRequired, Operator, Paging};
+use camarad::http::{Body, Caller, OnceRequired, Operator, Paging, Query};
 use camarad::ids::UserId;
 use camarad::money::{Cbt, Positive};
 use camarad::reply::Reply;
 use camarad::store::Page;
+use http::Method;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,6 +25,13 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(history))
         .routes(routes!(balance))
         .routes(routes!(grant))
+        .routes(routes!(export))
+        .merge(allocation::router())
+}
+
+/// Which of them stream, as template.yaml tells API Gateway.
+pub fn streams(method: &Method, path: &str) -> bool {
+    *method == Method::GET && path.ends_with("/export")
 }
 
 /// cbT for somebody.
@@ -57,6 +69,26 @@ async fn history(
     responses((status = 200, body = Balance), ReadProblems))]
 async fn balance(State(app): State<App>, who: Caller) -> Result<Reply<Balance>> {
     Reply::ok(&ledger::balance(&app, who.user).await?)
+}
+
+/// Where an export begins.
+#[derive(Debug, Deserialize, garde::Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Begin {
+    #[garde(skip)]
+    after: Option<u64>,
+}
+
+/// The entries of the caller's ledger as a file, oldest first
+///
+/// NDJSON: a header, one line per entry, and a last line with the balance that they add up to; a file without it was cut.
+/// An outside program can check it, and `make audit-ledger` does. With `after`, only entries with a higher number: so a file
+/// goes on where another ended. Exact at once. The export is recorded as `data.exported`.
+#[utoipa::path(get, path = "/api/ledger/export", tag = "ledger",
+    params(("after" = Option<u64>, Query, description = "the number of the last entry that is known; 0 unless told")),
+    responses((status = 200, content((String = "application/x-ndjson"))), ReadProblems))]
+async fn export(State(app): State<App>, who: Caller, Query(begin): Query<Begin>) -> Result<Response> {
+    file::answer(&app, &who.context, (who.user, begin.after.unwrap_or(0))).await
 }
 
 /// Grant cbT to an account

@@ -116,6 +116,11 @@ impl Client {
         self.send("PATCH", path, Some(body.to_string())).await
     }
 
+    /// PUT with a JSON body.
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, Some(body.to_string())).await
+    }
+
     /// DELETE
     pub async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, None).await

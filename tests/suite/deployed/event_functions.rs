@@ -162,6 +162,7 @@ async fn hold_and_die(d: &Deployed, user: UserId, agent: &str) {
             conversation: None,
         },
         expires_at: then + SignedDuration::from_mins(2),
+        capped: false,
     };
     let held = reserve(&app, &request).await.unwrap();
     assert!(matches!(held, Reserve::Held(_)), "{held:?}");

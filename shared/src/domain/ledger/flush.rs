@@ -179,11 +179,7 @@ fn plan(head: &Head, now: Timestamp) -> Result<Vec<Step>> {
 /// The row of a hold in the journal.
 fn row(head: &Head, entry: &Entry) -> Result<Hold> {
     let bad = || Error::internal(format!("the journal entry {} is no hold", entry.operation));
-    let expires_at = head
-        .ops
-        .get(&entry.operation)
-        .and_then(|m| m.until)
-        .ok_or_else(bad)?;
+    let movement = head.ops.get(&entry.operation).ok_or_else(bad)?;
     Ok(Hold::of(&Reservation {
         account: entry.account,
         call: entry.call.ok_or_else(bad)?,
@@ -191,7 +187,8 @@ fn row(head: &Head, entry: &Entry) -> Result<Hold> {
         memo: entry.memo.clone().ok_or_else(bad)?,
         seq: entry.seq,
         at: entry.at,
-        expires_at,
+        expires_at: movement.until.ok_or_else(bad)?,
+        capped: movement.capped,
     }))
 }
 

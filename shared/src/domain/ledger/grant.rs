@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::caps;
 use super::entry::{Entry, Kind};
 use super::expire::Reminder;
 use super::head::{Head, ROOM, change, too_much};
@@ -186,16 +187,11 @@ fn in_period(update: Update, head: &Head, amount: Cbt, period: &Period) -> Resul
             update.set("period", period)?.add("quota", amount.as_micro())
         }
         _ => {
-            let mut update = update
+            let update = update
                 .set("period", period)?
                 .set("quota", amount.as_micro())?
                 .set("used", 0)?;
-            for (workspace, cap) in &head.caps {
-                let (left, used) = (["caps", workspace, "left"], ["caps", workspace, "used"]);
-                let again = cap.used.as_micro();
-                update = update.sum(left, left, again)?.sum(used, used, -again)?;
-            }
-            Ok(update)
+            caps::begin_anew(update, head)
         }
     }
 }

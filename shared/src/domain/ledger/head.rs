@@ -65,7 +65,11 @@ pub(super) struct Head {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) due: Vec<Due>,
     /// The balance that `lots` was written for; absent while there is no lot.
-    #[serde(with = "stored_base", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        with = "money::stored_option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(super) base: Option<Cbt>,
     /// The version of `lots`, `due` and the set of `caps`: the fence of whoever changes them.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -92,20 +96,6 @@ pub(super) struct Head {
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
-}
-
-mod stored_base {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::money::Cbt;
-
-    pub(super) fn serialize<S: Serializer>(base: &Option<Cbt>, s: S) -> Result<S::Ok, S::Error> {
-        base.map(Cbt::as_micro).serialize(s)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Cbt>, D::Error> {
-        Ok(Option::<i64>::deserialize(d)?.map(Cbt::micro))
-    }
 }
 
 impl Entity for Head {

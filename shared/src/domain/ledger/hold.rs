@@ -33,6 +33,8 @@ pub struct Reservation {
     pub at: Timestamp,
     /// When it expires unless it is renewed.
     pub expires_at: Timestamp,
+    /// Whether it is counted against its workspace's allocation.
+    pub capped: bool,
 }
 
 impl Reservation {
@@ -95,6 +97,9 @@ pub struct Hold {
     /// When it expires; a number, as conditions compare it.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub expires_at: Timestamp,
+    /// Whether it is counted against its workspace's allocation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub capped: bool,
     /// Where it stands.
     pub state: HoldState,
     /// What the call has cost so far.
@@ -132,6 +137,7 @@ impl Hold {
             seq: r.seq,
             at: r.at,
             expires_at: r.expires_at,
+            capped: r.capped,
             state: HoldState::Open,
             billable: Amount::ZERO,
             usage: None,
@@ -149,6 +155,7 @@ impl Hold {
             seq: self.seq,
             at: self.at,
             expires_at: self.expires_at,
+            capped: self.capped,
         }
     }
 

@@ -164,7 +164,6 @@ impl Lots {
         self.lots.first().map(|lot| lot.expires)
     }
 
-    #[cfg(test)]
     /// All of it: the part of the balance that does not stay for good.
     pub(super) fn total(&self) -> Cbt {
         let lots = self.lots.iter().map(|lot| lot.amount);

@@ -22,6 +22,7 @@ mod bill;
 mod caps;
 mod entry;
 mod expire;
+pub mod export;
 mod flush;
 mod grant;
 mod head;
@@ -32,6 +33,7 @@ mod movement;
 mod named;
 mod operation;
 mod order;
+mod refund;
 mod reserve;
 mod settle;
 mod sweep;
@@ -39,6 +41,7 @@ mod sweep;
 pub use bill::{
     ALREADY_BILLED, Bill, CallStatus, USAGE_RECORDED, Usage, UsageRecorded, bill_tx, decided, usage_event_id,
 };
+pub use caps::{ALLOCATION_CHANGED, AllocationChanged, AllocationView, allocate, allocation};
 pub use entry::{Entry, EntryView, Kind, Memo};
 pub use expire::{LotsSwept, expire, sweep_lots};
 pub use flush::{Flushed, FlushedAll, flush, flush_all, is_due};
@@ -49,6 +52,7 @@ pub use operation::{LineReason, Operation};
 pub use order::{
     GRANT_REQUESTED, GrantOrder, GrantView, TRIAL_STARTED, TrialStarted, grant_trial, on_event, order,
 };
+pub use refund::{Adjust, Adjusted, REFUND_REQUESTED, Refund, adjust, refund};
 pub use reserve::{HoldRequest, Refused, Reserve, reserve};
 pub use settle::{Ended, end};
 pub use sweep::{Swept, sweep};

@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::caps::{self, ALLOCATION_CHANGED};
 use super::grant::{BALANCE_LIMIT, Grant, Period, Until, grant, open};
 use super::head::{Head, change, too_much};
 use super::operation::Operation;
+use super::refund::{self, REFUND_REQUESTED};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::users::Account;
@@ -168,6 +170,8 @@ pub async fn on_event(app: &App, event: &OutboxRecord) -> Result<bool> {
             }
             Ok(true)
         }
+        ALLOCATION_CHANGED => caps::apply(app, &read(&event.data)?).await.map(|()| true),
+        REFUND_REQUESTED => refund::pay(app, &read(&event.data)?).await.map(|_| true),
         GRANT_REQUESTED => carry_out(app, read(&event.data)?).await.map(|()| true),
         _ => Ok(false),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Tries;
+use super::caps;
 use super::entry::{Kind, Memo};
 use super::expire::expire_of;
 use super::flush::make_room;
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::ids::{CallId, UserId};
 use crate::money::{Cbt, Positive};
 use crate::store::keys;
-use crate::store::{Cond, Outcome};
+use crate::store::{Cond, Outcome, Update};
 
 /// When somebody who was told that all cbT is held may ask again: about the length of a call.
 const HELD_RETRY: Duration = Duration::from_secs(5);
@@ -34,6 +35,9 @@ pub struct HoldRequest {
     pub memo: Memo,
     /// When the hold ends by itself unless it is renewed.
     pub expires_at: Timestamp,
+    /// Whether the workspace is thought to have an allocation on this account. The head knows; a wrong guess costs one
+    /// more round trip.
+    pub capped: bool,
 }
 
 /// What became of it.
@@ -52,15 +56,19 @@ pub struct Refused {
     pub wanted: Positive,
     /// The balance.
     pub posted: Cbt,
-    /// The part of it that no other call holds.
+    /// The part of it that no other call holds, and that the workspace may draw.
     pub available: Cbt,
+    /// What the workspace has not used of its allocation, if it has one.
+    pub unspent: Option<Cbt>,
 }
 
 impl Refused {
-    /// Empty, or held by others.
+    /// The account is empty, the workspace's allocation is used up, or other calls hold what there is.
     pub fn error(&self) -> Error {
         if self.posted < self.wanted.cbt() {
             Error::InsufficientCbt
+        } else if self.unspent.is_some_and(|unspent| unspent < self.wanted.cbt()) {
+            Error::AllocationExhausted
         } else {
             Error::CbtHeld {
                 retry_after: HELD_RETRY,
@@ -77,21 +85,10 @@ impl Refused {
 pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
     let name = Name::Hold(request.call);
     let mut tries = Tries::begin();
+    let mut capped = request.capped;
     loop {
         let now = app.clock().now();
-        let hold = Movement {
-            held: request.amount.cbt(),
-            until: Some(request.expires_at),
-            memo: Some(request.memo.clone()),
-            ..Movement::of(Kind::Hold, now)
-        };
-        let live = Cond::absent("until").or(Cond::gt("until", now.as_second())?);
-        let lots = Cond::absent("lotEnd").or(Cond::gt("lotEnd", now.as_second())?);
-        let covered = Cond::ge("avail", request.amount.cbt().as_micro())?;
-        let update = movement(request.account, &name, &hold, ROOM)?
-            .when(covered)
-            .when(live)
-            .when(lots);
+        let update = setting_aside(request, &name, capped, now)?;
         // Sent once: a repetition after a flush would not meet its own operation in the journal, and hold twice.
         let head: Head = match app.db().update_once(&update).await {
             Ok(Outcome::Applied(doc) | Outcome::Refused(Some(doc))) => doc.read()?,
@@ -111,11 +108,18 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
             tries.wait().await?;
             continue;
         }
-        if head.avail < request.amount.cbt() {
+        let cap = caps::known(&head, request.memo.workspace());
+        if cap.is_some() != capped {
+            capped = cap.is_some();
+            continue;
+        }
+        let available = cap.map_or(head.avail, |cap| head.avail.min(cap.left));
+        if available < request.amount.cbt() {
             return Ok(Reserve::Refused(Refused {
                 wanted: request.amount,
                 posted: head.posted,
-                available: head.avail,
+                available,
+                unspent: cap.map(|cap| cap.unspent()),
             }));
         }
         // The journal is full.
@@ -124,9 +128,35 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
     }
 }
 
+fn setting_aside(request: &HoldRequest, name: &Name, capped: bool, now: Timestamp) -> Result<Update> {
+    let amount = request.amount.cbt();
+    let hold = Movement {
+        held: amount,
+        until: Some(request.expires_at),
+        capped,
+        memo: Some(request.memo.clone()),
+        ..Movement::of(Kind::Hold, now)
+    };
+    let live = Cond::absent("until").or(Cond::gt("until", now.as_second())?);
+    let lots = Cond::absent("lotEnd").or(Cond::gt("lotEnd", now.as_second())?);
+    let update = movement(request.account, name, &hold, ROOM)?
+        .when(Cond::ge("avail", amount.as_micro())?)
+        .when(live)
+        .when(lots);
+    let workspace = request.memo.workspace();
+    let id = workspace.to_string();
+    if !capped {
+        return Ok(update.when(Cond::absent(["caps", &id])));
+    }
+    let update = update.when(Cond::ge(["caps", &id, "left"], amount.as_micro())?);
+    caps::count(update, workspace, (-amount.as_micro(), 0))
+}
+
 fn held(head: &Head, request: &HoldRequest) -> Option<Reservation> {
-    let entry = head.entry(&Name::Hold(request.call))?;
+    let name = Name::Hold(request.call);
+    let entry = head.entry(&name)?;
     Some(Reservation {
+        capped: head.ops.get(&name.to_string())?.capped,
         account: request.account,
         call: request.call,
         held: request.amount,

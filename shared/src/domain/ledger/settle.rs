@@ -1,6 +1,7 @@
 //! The end of a hold: charged, released or expired. All three are one operation, so exactly one wins.
 
 use super::Tries;
+use super::caps;
 use super::entry::{Entry, Kind};
 use super::expire;
 use super::flush::make_room;
@@ -42,6 +43,7 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
     let mut fence = None;
     // Only a head of which something is due need be known to end a hold.
     let mut dues: Option<Head> = None;
+    let mut counted = r.capped;
     let mut tries = Tries::begin();
     loop {
         let kind = if charge == Amount::ZERO {
@@ -61,6 +63,7 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
             Some(rev) => Cond::eq("rev", rev)?,
         };
         let update = closing_update(r, (&end, &closing), dues.as_ref())?.when(once);
+        let update = uncounted(update, r, charge, counted)?;
         let head: Head = match app.db().update(&update).await? {
             Outcome::Applied(doc) | Outcome::Refused(Some(doc)) => doc.read()?,
             Outcome::Refused(None) => return Err(Error::internal("a hold on a ledger that does not exist")),
@@ -91,6 +94,7 @@ pub(super) async fn close(app: &App, r: &Reservation, wanted: Amount, empty: Kin
             return Err(Error::internal("the end of a hold that was never made"));
         }
         fence = head.entry(&hold).is_none().then_some(head.rev);
+        counted = r.capped && caps::known(&head, r.memo.workspace()).is_some();
         dues = Some(head).filter(|h| !h.due.is_empty());
     }
 }
@@ -111,6 +115,17 @@ fn closing_update(
         0 => Ok(update),
         charge => update.add("used", charge),
     }
+}
+
+/// Gives its workspace back what the hold had counted against the allocation, but for the charge.
+fn uncounted(update: Update, r: &Reservation, charge: Amount, counted: bool) -> Result<Update> {
+    if !counted {
+        return Ok(update);
+    }
+    let workspace = r.memo.workspace();
+    let (held, charge) = (r.held.cbt().as_micro(), charge.cbt().as_micro());
+    let update = update.when(Cond::exists(["caps", &workspace.to_string()]));
+    caps::count(update, workspace, (held - charge, charge))
 }
 
 fn with_dues(r: &Reservation, (name, closing): (&Name, &Movement), head: &Head) -> Result<Update> {

@@ -311,6 +311,7 @@ async fn set_aside(
             conversation: Some(ask.conversation),
         },
         expires_at: now.checked_add(HOLD_LIFE).map_err(Error::internal)?,
+        capped: workspace.allocation.is_some(),
     };
     let refused = match reserve(app, &request).await? {
         Reserve::Held(reservation) => return Ok((reservation, max_tokens)),

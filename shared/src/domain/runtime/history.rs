@@ -78,6 +78,9 @@ pub struct Details {
     pub held: Cbt,
     /// The number of the hold's entry in the payer's ledger.
     pub hold_seq: u64,
+    /// Whether the hold is counted against the workspace's allocation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold_capped: bool,
     /// When the hold was made.
     pub hold_at: Timestamp,
     /// From the request to the first text.
@@ -253,6 +256,7 @@ pub(super) mod testing {
                 dropped_turns: 0,
                 held: Cbt::ZERO,
                 hold_seq: 1,
+                hold_capped: false,
                 hold_at: clock.now(),
                 first_byte_ms: None,
             },

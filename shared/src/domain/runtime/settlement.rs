@@ -148,6 +148,7 @@ fn turn(plan: &Plan, produced: &Produced, bill: &Bill) -> Turn {
             dropped_turns: plan.dropped_turns,
             held: plan.reservation.held.cbt(),
             hold_seq: plan.reservation.seq,
+            hold_capped: plan.reservation.capped,
             hold_at: plan.reservation.at,
             first_byte_ms: produced.first_byte_ms,
         },
@@ -276,6 +277,7 @@ pub(super) async fn replay(app: &App, bill: &Bill, turn: &Turn) -> Result<Box<An
         seq: turn.details.hold_seq,
         at: turn.details.hold_at,
         expires_at: turn.details.hold_at,
+        capped: turn.details.hold_capped,
     };
     let ended = ledger::end(app, &reservation, bill.charge).await?;
     let receipt = Receipt::of(bill, Some(&turn.details), Some(&ended.end));

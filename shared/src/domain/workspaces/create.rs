@@ -57,6 +57,7 @@ pub async fn create(
         default_locale: None,
         read_only: false,
         newest_agent: None,
+        allocation: None,
         deleted_at: None,
     };
     let role = Role::Owner;

@@ -15,6 +15,7 @@ use super::permissions::Role;
 use super::plans::{Plan, Pool};
 use crate::error::{Error, Result};
 use crate::ids::{AgentId, UserId, WorkspaceId};
+use crate::money::{self, Cbt};
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
 
@@ -76,6 +77,14 @@ pub struct Workspace {
     /// those can be read, exported and deleted only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_agent: Option<String>,
+    /// What it may draw from its owner's account in a period; without it, all that the account has. The owner's ledger
+    /// counts against it.
+    #[serde(
+        with = "money::stored_option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allocation: Option<Cbt>,
     /// When it was deleted. The item stays as a tombstone until everything in it is gone; nobody sees it any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,

@@ -1,0 +1,141 @@
+//! The ledger while one request in ten is throttled, meets a transaction, or loses its answer after the commit: it goes
+//! on, and nearly everything that is asked of it succeeds. And very many calls at once.
+
+#![allow(clippy::print_stdout)] // figures for the closing note
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use camarad::domain::ledger::{self, Operation, Reserve};
+use camarad::error::{Error, Result};
+use camarad::ids::{OperationId, UserId};
+use camarad_tests::bank::{Bank, amount, grant};
+use camarad_tests::dice::{Dice, share};
+use camarad_tests::faults::Fault;
+use futures_util::future::join_all;
+
+/// How many of an operation's tries came to their end.
+#[derive(Default)]
+struct Count {
+    asked: AtomicU32,
+    failed: AtomicU32,
+}
+
+impl Count {
+    async fn of<T>(&self, work: impl Future<Output = Result<T>>) -> Option<T> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match work.await {
+            Ok(value) => Some(value),
+            Err(Error::Unavailable(_)) => {
+                self.failed.fetch_add(1, Ordering::SeqCst);
+                None
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn client(bank: &Bank, account: UserId, mut dice: Dice, count: &Count) {
+    for _ in 0..25 {
+        if dice.chance(10) {
+            let order = grant(Operation::granted(OperationId::new(bank.app.clock())), 20);
+            count.of(ledger::grant(&bank.app, account, &order)).await;
+        }
+        let request = bank.request(account, 5);
+        let Some(Reserve::Held(held)) = count.of(ledger::reserve(&bank.app, &request)).await else {
+            continue;
+        };
+        let bill = bank.bill(&held, 2);
+        if count.of(bank.write_bill(&bill)).await.is_some() {
+            count.of(ledger::end(&bank.app, &held, bill.charge)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_fault_in_ten_requests_nearly_all_operations_succeed_and_the_books_are_right() {
+    let count = Count::default();
+    let mut faults = 0;
+    for seed in 0..2 * share() {
+        let bank = Bank::seeded(seed).await;
+        let account = bank.account(1_000).await;
+        bank.faults
+            .only(&[Fault::Throttled, Fault::Conflict, Fault::AnswerLost]);
+        bank.faults.rate(100);
+        let mut dice = Dice::new(seed);
+        join_all((0..6).map(|_| client(&bank, account, dice.split(), &count))).await;
+        bank.come_to_rest(&[account]).await;
+        bank.audit(account).await;
+        faults += bank.faults.made();
+    }
+    let (asked, failed) = (count.asked.into_inner(), count.failed.into_inner());
+    println!("{asked} operations, {faults} faults, {failed} operations failed");
+    assert!(faults > asked / 10, "{faults} faults in {asked} operations");
+    assert!(
+        f64::from(failed) <= 0.001 * f64::from(asked).max(1_000.0),
+        "{failed} of {asked} failed"
+    );
+}
+
+/// 1,000 in the long proof, 100 in a short run.
+fn many() -> i64 {
+    if share() > 1 { 1_000 } else { 100 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_very_many_parallel_calls_on_the_credit_for_one_one_passes() {
+    let bank = Bank::open().await;
+    let account = bank.account(10).await;
+    let requests: Vec<_> = (0..many()).map(|_| bank.request(account, 10)).collect();
+    let answers = join_all(requests.iter().map(|r| ledger::reserve(&bank.app, r))).await;
+    let held = answers
+        .iter()
+        .filter(|a| matches!(a, Ok(Reserve::Held(_))))
+        .count();
+    let refused = answers
+        .iter()
+        .filter(|a| matches!(a, Ok(Reserve::Refused(_))))
+        .count();
+    assert_eq!((held, held + refused), (1, requests.len()));
+    bank.come_to_rest(&[account]).await;
+    assert_eq!(bank.audit(account).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_credit_for_all_none_of_very_many_is_refused() {
+    let bank = Bank::open().await;
+    let account = bank.account(10 * many()).await;
+    let calls = (0..many()).map(|_| async {
+        loop {
+            match ledger::reserve(&bank.app, &bank.request(account, 10)).await {
+                Ok(Reserve::Held(held)) => break ledger::end(&bank.app, &held, amount(0)).await.unwrap(),
+                Ok(Reserve::Refused(refused)) => panic!("{refused:?}"),
+                Err(busy) => assert!(matches!(busy, Error::Unavailable(_)), "{busy:?}"),
+            }
+        }
+    });
+    assert_eq!(join_all(calls).await.len(), usize::try_from(many()).unwrap());
+    bank.come_to_rest(&[account]).await;
+    assert_eq!(bank.balance(account).await, (10 * many(), 10 * many()));
+}
+
+/// What ARCHITECTURE.md computes an account's calls a second from.
+#[tokio::test]
+async fn a_movement_costs_a_unit_per_kilobyte_of_the_journal() {
+    let bank = Bank::open().await;
+    let account = bank.account(1_000).await;
+    ledger::flush(&bank.app, account).await.unwrap();
+    let mut units = Vec::new();
+    for _ in 0..12 {
+        let (held, reserve) = camarad::store::cost::metered(bank.hold(account, 1)).await;
+        let (_, end) = camarad::store::cost::metered(ledger::end(&bank.app, &held, amount(1))).await;
+        units.push((reserve.wcu, end.wcu));
+    }
+    println!("capacity units of reserve and end, by movements in the journal: {units:?}");
+    assert_eq!(units[0], (1.0, 1.0), "as long as the journal is flushed");
+    assert!(
+        units
+            .iter()
+            .all(|(reserve, end)| *reserve <= 10.0 && *end <= 10.0),
+        "{units:?}"
+    );
+}

@@ -57,6 +57,7 @@ LOCAL_TYPES = {
     "AWS::SQS::Queue",
     "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
+    "AWS::StepFunctions::StateMachine",
 }
 
 # Names that are for the runtime or the SDK and not for config.rs.
@@ -70,6 +71,7 @@ NEEDS_ACTION = {
     "AUDIT_QUEUE_URL": "sqs:SendMessage",
     "BILLING_QUEUE_URL": "sqs:SendMessage",
     "STRIPE_SECRET": "secretsmanager:GetSecretValue",
+    "ONBOARDING_MACHINE": "states:StartExecution",
     "AUDIT_KEY_SECRET": "secretsmanager:GetSecretValue",
     "SIGNING_KEYS_SECRET": "secretsmanager:GetSecretValue",
     "VAULT_SECRET": "secretsmanager:GetSecretValue",
@@ -77,9 +79,17 @@ NEEDS_ACTION = {
     "AI_PROVIDERS_SECRET": "secretsmanager:GetSecretValue",
 }
 
+LOG_DELIVERY = (
+    "CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries",
+    "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups",
+)  # fmt: skip
+
 # Resources with a star that are as narrow as they can be.
 STARS = [
     ({"xray:PutTraceSegments", "xray:PutTelemetryRecords"}, r"\*"),
+    ({"xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"}, r"\*"),
+    # Step Functions has its logs delivered.
+    ({"logs:%s" % action for action in LOG_DELIVERY}, r"\*"),
     ({"logs:CreateLogStream", "logs:PutLogEvents"}, r"arn:aws:logs:.*:log-group:/aws/lambda/camarad-\*"),
     ({"dynamodb:ListStreams"}, r"<Table\.Arn>/stream/\*"),
 ]
@@ -205,7 +215,7 @@ def roles(stack: Stack, variant: str) -> Found:
             if allowed & TABLE_WRITES & actions and not confined(told, actions) and not denied(told, actions, items):
                 yield "%s may write the table and is not denied to %s" % (name, text)
         for statement in told:
-            deletes = {a for a in many(statement["Action"]) if re.match("logs:(Delete|PutRetention)", a)}
+            deletes = {a for a in many(statement["Action"]) if re.match("logs:(Delete(?!LogDelivery)|PutRetention)", a)}
             if statement["Effect"] == "Allow" and deletes:
                 yield "%s may %s: the sealer's log is where audit chains are anchored" % (name, sorted(deletes))
 

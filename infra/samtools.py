@@ -66,6 +66,8 @@ def transformed(template: Dict[str, Any]) -> Dict[str, Any]:
         if resource["Type"] == "AWS::Serverless::Function":
             # The transform runs after the code was uploaded.
             resource["Properties"]["CodeUri"] = "s3://bucket/code.zip"
+        if resource["Type"] == "AWS::Serverless::StateMachine":
+            resource["Properties"]["DefinitionUri"] = "s3://bucket/machine.json"
     template["Globals"]["Function"].pop("CodeUri", None)
     return transform(template, {}, NoManagedPolicies())
 

@@ -30,6 +30,10 @@ def node_check() -> Check:
     return Check("node", ["sh", "-c", each, "sh", *files], "It does not parse.")
 
 
+def state_machines() -> List[str]:
+    return [str(path) for path in sorted((SCRIPTS / "statemachine").glob("*.asl.json"))]
+
+
 def checks() -> List[Check]:
     python, fix = sys.executable, "Run `make fix`."
     found: List[Check] = [
@@ -43,6 +47,7 @@ def checks() -> List[Check]:
         Check("licences, bans, sources", ["cargo", "deny", "-L", "error", "check", "licenses", "bans", "sources"], "See deny.toml."),
         Check("template", ["sam", "validate"], "See template.yaml."),
         Check("template lint", ["sam", "validate", "--lint"], "See template.yaml."),
+        Check("state machines", ["statelint", "--ignore=FLOAT,URI", *state_machines()], "See the Amazon States Language."),
         Check("template rules", [python, str(SCRIPTS / "check_template.py")], "See template.yaml."),
     ]
     clippy = ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]

@@ -107,6 +107,10 @@ def local_variant(args: argparse.Namespace) -> Tuple[Dict[str, Any], str, Dict[s
                 variables = resource["Properties"].setdefault("Environment", {}).setdefault("Variables", {})
                 url = f"{args.proxy_url}/2015-03-31/functions/{binary}/invocations"
                 variables["MINISTACK_LAMBDA_PROXY_URL"] = url
+        if resource["Type"] == "AWS::Serverless::StateMachine":
+            definition = ROOT / resource["Properties"]["DefinitionUri"]
+            digests[definition.name] = hashlib.sha256(definition.read_bytes()).hexdigest()
+            resource["Properties"]["DefinitionUri"] = str(definition)
     # The local services replace an API whose definition has changed, and make the new one before the old one goes: so
     # each definition has an id of its own. Only eight hexadecimal digits are recognized in a host name.
     definition = json.dumps(template["Resources"]["Api"]["Properties"]["DefinitionBody"], sort_keys=True)

@@ -179,6 +179,7 @@ def function_environment(config: Config, outputs: Dict[str, str]) -> Dict[str, s
         "METERING_QUEUE_URL": outputs["MeteringQueueUrl"],
         "MAIL_QUEUE_URL": outputs["MailQueueUrl"],
         "MAIL_FROM": MAIL_FROM,
+        "ONBOARDING_MACHINE": outputs["OnboardingMachine"],
         "AUDIT_QUEUE_URL": outputs["AuditQueueUrl"],
         "AUDIT_KEY_SECRET": outputs["AuditKeySecret"],
         "STRIPE_API_URL": config.stripe,

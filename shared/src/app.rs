@@ -18,6 +18,7 @@ use crate::ports::secrets::{CachedSecrets, Secrets, SecretsManager};
 use crate::ports::stripe::{Stripe, StripeApi};
 use crate::ports::vault::Vault;
 use crate::ports::web;
+use crate::ports::workflow::{StepFunctions, Workflow};
 use crate::store::limits::Limits;
 use crate::store::{Db, Tx};
 
@@ -41,6 +42,7 @@ struct Parts {
     refusals: Seen,
     queue: Option<Arc<dyn Queue>>,
     mail: Option<Arc<dyn Mailer>>,
+    workflow: Option<Arc<dyn Workflow>>,
     web: Option<reqwest::Client>,
     oidc: Option<Oidc>,
 }
@@ -53,6 +55,7 @@ pub struct Builder {
     secrets: Option<Arc<dyn Secrets>>,
     queue: Option<Arc<dyn Queue>>,
     mail: Option<Arc<dyn Mailer>>,
+    workflow: Option<Arc<dyn Workflow>>,
     web: Option<reqwest::Client>,
     stripe: Option<Arc<dyn Stripe>>,
 }
@@ -67,6 +70,7 @@ impl Builder {
             secrets: None,
             queue: None,
             mail: None,
+            workflow: None,
             web: None,
             stripe: None,
         }
@@ -87,6 +91,12 @@ impl Builder {
     /// Also with mail.
     pub fn mail(mut self, mail: Arc<dyn Mailer>) -> Self {
         self.mail = Some(mail);
+        self
+    }
+
+    /// Also with workflows.
+    pub fn workflow(mut self, workflow: Arc<dyn Workflow>) -> Self {
+        self.workflow = Some(workflow);
         self
     }
 
@@ -131,6 +141,7 @@ impl Builder {
             refusals: Seen::default(),
             queue: self.queue,
             mail: self.mail,
+            workflow: self.workflow,
             oidc: self.web.clone().map(Oidc::new),
             web: self.web,
         }))
@@ -186,6 +197,13 @@ impl Environment {
     pub fn mail(mut self) -> Self {
         let client = aws_sdk_sesv2::Client::new(&self.sdk);
         self.builder = self.builder.mail(Arc::new(Ses::new(client)));
+        self
+    }
+
+    /// With Step Functions.
+    pub fn workflow(mut self) -> Self {
+        let client = aws_sdk_sfn::Client::new(&self.sdk);
+        self.builder = self.builder.workflow(Arc::new(StepFunctions::new(client)));
         self
     }
 
@@ -293,6 +311,14 @@ impl App {
             .stripe
             .as_deref()
             .ok_or_else(|| Error::internal("this function was built without Stripe"))
+    }
+
+    /// Workflows.
+    pub fn workflow(&self) -> Result<&dyn Workflow> {
+        self.0
+            .workflow
+            .as_deref()
+            .ok_or_else(|| Error::internal("this function was built without workflows"))
     }
 
     /// The identity providers.

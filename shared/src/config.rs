@@ -37,6 +37,8 @@ pub struct Config {
     pub mail_queue_url: Option<String>,
     /// The address that mail comes from. Without one no mail is sent, and nobody signs in with a mailed link.
     pub mail_from: Option<String>,
+    /// The state machine of onboarding.
+    pub onboarding_machine: Option<String>,
     /// The queue that orders to seal audit records go to.
     pub audit_queue_url: Option<String>,
     /// Where Stripe is; its own address unless told.
@@ -172,6 +174,7 @@ impl Config {
             metering_queue_url: var("METERING_QUEUE_URL"),
             mail_queue_url: var("MAIL_QUEUE_URL"),
             mail_from: var("MAIL_FROM"),
+            onboarding_machine: var("ONBOARDING_MACHINE"),
             audit_queue_url: var("AUDIT_QUEUE_URL"),
             stripe_api_url: var("STRIPE_API_URL"),
             stripe_secret: var("STRIPE_SECRET"),

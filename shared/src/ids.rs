@@ -189,6 +189,10 @@ id!(
     /// A notice to a person.
     NotificationId, "ntf_"
 );
+id!(
+    /// One run of a person's onboarding; also the name of its execution in Step Functions.
+    ExecutionId, "onb_"
+);
 
 /// An agent. Its id names its workspace, so that membership can be checked without reading the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use camarad::clock::{Clock, SystemClock};
 use camarad::lambda::batch::Message;
 use camarad::ports::stripe::signature;
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +36,14 @@ impl Shop {
     /// # Panics
     /// When the peer does not do as told.
     pub async fn open() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// The same over whatever else `setup` names.
+    ///
+    /// # Panics
+    /// When the peer does not do as told.
+    pub async fn with(setup: Setup) -> Self {
         let base = StripePeer::shared()
             .await
             .expect("the Stripe peer starts")
@@ -42,7 +51,7 @@ impl Shop {
             .clone();
         let t = TestApp::with(Setup {
             stripe: Some(base.clone()),
-            ..Setup::default()
+            ..setup
         })
         .await;
         let shop = Self {
@@ -53,6 +62,9 @@ impl Shop {
         };
         shop.t.stripe_key(&shop.key).await;
         shop.peer("webhooks", json!({"hold": true})).await;
+        // On a busy machine some seconds have passed since the app's clock was set, and Stripe's time does not go back.
+        let behind = SystemClock.now().duration_since(shop.t.app.clock().now());
+        shop.t.clock.advance(behind + SignedDuration::from_secs(2));
         let now = shop.t.app.clock().now().as_second();
         shop.peer("time", json!({"now": now, "freeze": true})).await;
         shop.form(
@@ -130,6 +142,20 @@ impl Shop {
         let (status, body) = (answer.status(), answer.text().await.expect("a body"));
         assert!(status.is_success(), "POST /_peer/{path}: {status} {body}");
         serde_json::from_str(&body).unwrap_or_default()
+    }
+
+    /// Nothing is wrong with Stripe any more.
+    ///
+    /// # Panics
+    /// When the peer does not answer.
+    pub async fn heal(&self) {
+        let sent = self.http.delete(format!("{}/_peer/faults", self.base));
+        let answer = sent
+            .bearer_auth(&self.key)
+            .send()
+            .await
+            .expect("the peer answers");
+        assert!(answer.status().is_success(), "{}", answer.status());
     }
 
     /// The calls that Stripe got from us, of this method.

@@ -380,6 +380,10 @@ impl Stripe for Played {
             has_more: false,
         })
     }
+    async fn open_pages(&self, _: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     async fn top_ups(&self, _: &str) -> Result<Vec<TopUpFacts>> {
         self.now().map(|w| w.top_ups)
     }

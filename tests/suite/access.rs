@@ -57,6 +57,8 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ("export", item(keys::export(user, export))),
         ("deletion", item(keys::deletion(user))),
         ("deletion_due", index(keys::deletion_due(user, at))),
+        ("onboarding", item(keys::onboarding(user))),
+        ("onboarding_due", index(keys::onboarding_due(user, at))),
         ("email", item(keys::email("hash"))),
         ("identity", item(keys::identity("{provider}", "hash"))),
         ("linked_identity", item(keys::linked_identity(user, identity))),

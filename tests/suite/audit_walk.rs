@@ -99,6 +99,10 @@ const WRITES: &[(&str, Leaves)] = &[
         "POST /api/usage/record",
         Nothing("its events go to the queue, and each leaves a row that is written once and never changed"),
     ),
+    (
+        "POST /api/onboarding/complete",
+        Nothing("it begins an execution; what its steps make is recorded with it, in the same person's name"),
+    ),
     ("DELETE /api/user", Records(&[Action::AccountDeleted])),
     ("POST /api/user/export", Records(&[Action::DataExported])),
     ("PATCH /api/user/preferences", Records(&[Action::SettingsUpdated])),

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use crate::auth_magic_link::{VERIFY, open};
 use crate::desk::{agent, fund, say, workspace};
 use crate::usage_record::scene;
+use crate::onboarding_undone::wish;
 
 /// What all of them browse with.
 pub const BROWSER: &str = "Firefox/150";
@@ -76,6 +77,8 @@ impl World {
         })
         .await;
         t.dynamodb = raw;
+        // Their steps have a story of their own.
+        t.executions.hold(true);
         Self {
             t,
             faults,
@@ -138,6 +141,10 @@ impl World {
             path if path.starts_with("/api/workspaces") => self.workspaces(route).await,
             "/api/ledger/grant" => Some(self.grant().await),
             "/api/usage/record" => Some(scene(&self.t, self.operator().await).await),
+            "/api/onboarding/complete" => {
+                let who = self.person("ann").await.once("onboarding");
+                Some(ready(who, "/api/onboarding/complete", Some(wish())))
+            }
             _ => None,
         };
         ready.unwrap_or_else(|| panic!("how does {name} succeed?"))

@@ -52,6 +52,8 @@ mod limits;
 mod mailer;
 mod meta;
 mod notifications;
+mod onboarding;
+mod onboarding_undone;
 mod openapi;
 mod outbox;
 mod permissions;

@@ -3,6 +3,7 @@
 use camarad::app::App;
 use camarad::domain::auth::signing;
 use camarad::domain::billing::{event, reconcile};
+use camarad::domain::onboarding::undo;
 use camarad::domain::usage::quota;
 use camarad::domain::users::deletion;
 use camarad::domain::{audit, ledger, outbox};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 #[serde(tag = "job", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Job {
     /// Every minute: ends holds that have expired, takes expired cbT out of balances, publishes events that the table's stream overlooked, carries on with
-    /// deletions of accounts.
+    /// deletions of accounts, takes back onboardings that did not end.
     Sweep,
     /// Every night: moves every journal that is left in the head of a ledger, and gives quota warnings that were missed.
     FlushLedgers,
@@ -37,9 +38,10 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
             let lots = ledger::sweep_lots(&app).await;
             let events = outbox::sweep(&app).await;
             let deletions = deletion::sweep(&app).await;
+            let onboardings = undo::sweep(&app).await;
             let payments = event::sweep(&app).await;
             let (holds, lots, events) = (holds?, lots?, events?);
-            let (deletions, payments) = (deletions?, payments?);
+            let (deletions, onboardings, payments) = (deletions?, onboardings?, payments?);
             tracing::info!(
                 holds.seen = holds.seen,
                 holds.ended = holds.ended,
@@ -51,6 +53,8 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
                 events.failed = events.failed,
                 deletions.due = deletions.due,
                 deletions.failed = deletions.failed,
+                onboardings.overdue = onboardings.overdue,
+                onboardings.failed = onboardings.failed,
                 stripe.ordered = payments.ordered,
                 stripe.failed = payments.failed,
                 "swept"

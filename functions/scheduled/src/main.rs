@@ -2,7 +2,7 @@
 
 fn main() -> camarad::lambda::Outcome {
     camarad::lambda::start(
-        |env| Ok(env.secrets().queue()),
+        |env| env.secrets().queue().web(),
         |app| camarad::lambda::batch::scheduled(app, scheduled::handle),
     )
 }

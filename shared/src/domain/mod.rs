@@ -13,6 +13,7 @@ pub mod manner;
 pub mod merge;
 pub mod name;
 pub mod notifications;
+pub mod onboarding;
 pub mod outbox;
 pub mod permissions;
 pub mod plans;

@@ -32,5 +32,5 @@ pub use member::{AgentMember, Member, MemberWithProfile};
 pub use once::{Once, OnceRequired};
 pub use pairs::Pairs;
 pub use precondition::{IfMatch, IfNoneMatch};
-pub use query::{Id, Paging, Query};
+pub use query::{Execution, Id, Paging, Query};
 pub use service::Service;

@@ -10,6 +10,7 @@ use super::body::invalid;
 use super::member::path_id;
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
+use crate::ids::ExecutionId;
 use crate::store::PageRequest;
 
 /// Valid query parameters.
@@ -82,6 +83,18 @@ impl FromRequestParts<App> for Paging {
 /// The path's `{id}`; text that is no such id is 404.
 #[derive(Debug, Clone, Copy)]
 pub struct Id<T>(pub T);
+
+/// The path's `{executionId}`, likewise.
+#[derive(Debug, Clone, Copy)]
+pub struct Execution(pub ExecutionId);
+
+impl FromRequestParts<App> for Execution {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        path_id(parts, app, "executionId").await.map(Self)
+    }
+}
 
 impl<T: std::str::FromStr + Send> FromRequestParts<App> for Id<T> {
     type Rejection = Error;

@@ -59,7 +59,7 @@ where
 }
 
 /// Hides a handler's future from the runtime's: together they are nested too deep for the compiler to lay out.
-fn erased<'a, T>(work: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+pub(super) fn erased<'a, T>(work: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
     Box::pin(work)
 }
 

@@ -1,8 +1,9 @@
-//! The runtimes of the functions: HTTP, streaming HTTP, SQS, DynamoDB stream, scheduled job.
+//! The runtimes of the functions: HTTP, streaming HTTP, SQS, DynamoDB stream, scheduled job, task of a state machine.
 
 pub mod batch;
 pub mod http;
 pub mod log;
+pub mod task;
 
 use crate::app::{App, Environment};
 use crate::error::Result;

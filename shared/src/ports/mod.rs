@@ -8,3 +8,4 @@ pub mod secrets;
 pub mod stripe;
 pub mod vault;
 pub mod web;
+pub mod workflow;

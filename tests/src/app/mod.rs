@@ -16,6 +16,7 @@
 mod client;
 pub mod event;
 mod fixtures;
+pub mod machine;
 mod mails;
 pub mod routers;
 pub mod stack;
@@ -36,6 +37,7 @@ use camarad::ports::secrets::SecretsManager;
 use camarad::store::Db;
 
 pub use client::{Answer, Client};
+pub use machine::Executions;
 pub use mails::MAIL_FROM;
 
 use crate::engine;
@@ -49,6 +51,9 @@ pub const ORIGIN: &str = "https://app.camarad.test";
 pub const WEBHOOK_SECRET: &str = "whsec_camarad_tests";
 /// An operator's address in tests.
 pub const OPERATOR: &str = "operator@camarad.test";
+
+/// The state machine of onboarding in tests.
+pub const MACHINE: &str = "arn:aws:states:eu-central-1:000000000000:stateMachine:onboarding";
 
 /// Where the account of a test keeps everything.
 pub const REGION: &str = "eu-central-1";
@@ -82,6 +87,8 @@ pub struct TestApp {
     pub ai: Option<AiPeer>,
     /// The AWS account, which is also the access key of its owner.
     pub account: String,
+    /// The executions of state machines.
+    pub executions: Arc<Executions>,
     /// DynamoDB's client in this test's account.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// SQS's client in this test's account.
@@ -168,6 +175,7 @@ impl TestApp {
             metering_queue_url: queue.queue_url,
             mail_queue_url: mail_queue.queue_url,
             mail_from: setup.mail_from,
+            onboarding_machine: Some(MACHINE.into()),
             audit_queue_url: audit_queue.queue_url,
             audit_key_secret: Some("audit-key".into()),
             stripe_api_url: setup.stripe,
@@ -179,13 +187,16 @@ impl TestApp {
             false => ManualClock::ticking(SystemClock.now()),
         });
         let db = setup.db.unwrap_or_else(|| Db::new(dynamodb.clone(), "camarad"));
-        let app = assemble(config, db, &clock, (&secrets, &sqs, &ses));
+        let executions = Arc::new(Executions::default());
+        let app = assemble(config, db, (&clock, &executions), (&secrets, &sqs, &ses));
+        executions.live_in(&app);
         let service = serve(&app);
         let test = Self {
             app,
             clock,
             ai: setup.ai,
             account,
+            executions,
             dynamodb,
             sqs,
             secrets,
@@ -224,7 +235,8 @@ impl TestApp {
     /// The same with another configuration.
     pub fn instance_with(&self, config: Config) -> App {
         let db = self.app.db().clone();
-        assemble(config, db, &self.clock, (&self.secrets, &self.sqs, &self.ses))
+        let here = (&self.clock, &self.executions);
+        assemble(config, db, here, (&self.secrets, &self.sqs, &self.ses))
     }
 
     /// The API as another instance of the functions serves it.
@@ -268,7 +280,7 @@ impl TestApp {
 fn assemble(
     config: Config,
     db: Db,
-    clock: &Arc<ManualClock>,
+    (clock, executions): (&Arc<ManualClock>, &Arc<Executions>),
     (secrets, sqs, ses): (
         &aws_sdk_secretsmanager::Client,
         &aws_sdk_sqs::Client,
@@ -279,6 +291,7 @@ fn assemble(
         .secrets(Arc::new(SecretsManager::new(secrets.clone())))
         .queue(Arc::new(Sqs::new(sqs.clone())))
         .mail(Arc::new(Ses::new(ses.clone())))
+        .workflow(executions.clone())
         .web(camarad::ports::web::client().expect("an HTTP client"))
         .build()
 }

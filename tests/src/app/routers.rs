@@ -13,6 +13,7 @@ pub fn by_function() -> Vec<(&'static str, OpenApiRouter<App>)> {
         ("ledger", ledger::router()),
         ("meta", meta::router()),
         ("notifications", notifications::router()),
+        ("onboarding", onboarding::router()),
         ("runtime", runtime::router()),
         ("stripe-webhook", stripe_webhook::router()),
         ("usage", usage::router()),

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::domain::plans::ACTIVE_AGENTS;
 use crate::domain::users::Account;
 use crate::domain::workspaces::Workspace;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::ids::AgentId;
 use crate::reply::Reply;
 use crate::store::record::{Action, Scope};
@@ -33,20 +33,8 @@ impl NewAgents {
     /// # Errors
     /// `Invalid`, naming each id that is no preset's.
     pub fn parse(preset_ids: &[String], active: bool) -> Result<Self> {
-        let unknown = |n: usize, id: &str| FieldError {
-            field: format!("presetIds[{n}]"),
-            message: format!("there is no preset {id:?}"),
-        };
-        let found: Vec<_> = preset_ids.iter().map(|id| presets::by_id(id)).collect();
-        let faults: Vec<_> = (preset_ids.iter().zip(&found).enumerate())
-            .filter(|(_, (_, preset))| preset.is_none())
-            .map(|(n, (id, _))| unknown(n, id))
-            .collect();
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
         Ok(Self {
-            presets: found.into_iter().flatten().collect(),
+            presets: presets::named("presetIds", preset_ids)?,
             active,
         })
     }
@@ -83,7 +71,10 @@ pub async fn create(
     ids.sort_unstable();
     let mut made = Vec::with_capacity(new.presets.len());
     for (preset, id) in new.presets.iter().zip(ids) {
-        let agent = agent(id, context, preset, new.active);
+        let agent = Agent {
+            active: new.active,
+            ..Agent::from_preset(id, preset, context.now)
+        };
         let detail = json!({"presetId": agent.preset_id, "name": agent.name, "active": agent.active});
         tx = tx.create(&agent)?.audit(
             Action::AgentCreated,
@@ -94,19 +85,6 @@ pub async fn create(
         made.push(AgentView::from(agent));
     }
     tx.once(once).commit(Reply::created(&Page::whole(made))?).await
-}
-
-fn agent(id: AgentId, context: &Context, preset: &Preset, active: bool) -> Agent {
-    Agent {
-        id,
-        preset_id: preset.id.into(),
-        name: preset.name.into(),
-        active,
-        model: None,
-        created_at: context.now,
-        updated_at: context.now,
-        version: 1,
-    }
 }
 
 fn counted_on_account(account: &Account, count: u32, context: &Context) -> Result<Update> {

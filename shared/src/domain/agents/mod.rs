@@ -10,6 +10,7 @@ pub mod view;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::presets::Preset;
 use crate::ids::AgentId;
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
@@ -35,6 +36,22 @@ pub struct Agent {
     pub updated_at: Timestamp,
     /// Grows by one with every change.
     pub version: u64,
+}
+
+impl Agent {
+    /// An agent as its preset has it, active.
+    pub(crate) fn from_preset(id: AgentId, preset: &Preset, now: Timestamp) -> Self {
+        Self {
+            id,
+            preset_id: preset.id.into(),
+            name: preset.name.into(),
+            active: true,
+            model: None,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        }
+    }
 }
 
 impl Entity for Agent {

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, FieldError, Result};
+
 /// What a preset is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -32,6 +34,26 @@ pub struct Preset {
     pub description: &'static str,
     /// The role prompt: what the user pays for, so never in a public answer.
     pub prompt: &'static str,
+}
+
+/// The presets with these ids, in this order; one may appear more than once.
+///
+/// # Errors
+/// `Invalid`, naming each id of the list `field` that is no preset's.
+pub fn named(field: &str, ids: &[String]) -> Result<Vec<&'static Preset>> {
+    let unknown = |n: usize, id: &str| FieldError {
+        field: format!("{field}[{n}]"),
+        message: format!("there is no preset {id:?}"),
+    };
+    let found: Vec<_> = ids.iter().map(|id| by_id(id)).collect();
+    let faults: Vec<_> = (ids.iter().zip(&found).enumerate())
+        .filter(|(_, (_, preset))| preset.is_none())
+        .map(|(n, (id, _))| unknown(n, id))
+        .collect();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    Ok(found.into_iter().flatten().collect())
 }
 
 macro_rules! presets {

@@ -11,7 +11,7 @@ use crate::domain::plans::{Plan, TRIAL_DAYS, TopUp};
 use crate::domain::users::Account;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
-use crate::ports::stripe::{CheckoutPage, NewCheckout, OperationKey, Sale};
+use crate::ports::stripe::{CheckoutPage, NewCheckout, OperationKey, Sale, Trial};
 use crate::reply::Reply;
 use crate::store::tx::OnceKey;
 use jiff::Timestamp;
@@ -70,7 +70,7 @@ pub(super) fn for_sale(plan: Plan) -> Result<()> {
 }
 
 /// The id of the price with this lookup key.
-pub(super) async fn price(app: &App, lookup_key: &str) -> Result<String> {
+pub(crate) async fn price(app: &App, lookup_key: &str) -> Result<String> {
     let known = app.stripe()?.prices(&[lookup_key.to_owned()]).await?;
     let price = known
         .into_iter()
@@ -86,6 +86,17 @@ pub(super) async fn price(app: &App, lookup_key: &str) -> Result<String> {
 pub(super) fn operation(what: &str, cause: &Context, user: UserId, once: Option<&OnceKey>) -> OperationKey {
     let which = once.map_or_else(|| cause.request_id.clone(), OnceKey::hash);
     OperationKey::new(format!("{what}:{user}:{which}"))
+}
+
+/// The addresses that a page of Stripe's leads back to.
+///
+/// # Errors
+/// `Invalid` for what is no path of the frontend.
+pub(crate) fn addresses(app: &App, returns: &Returns) -> Result<(String, String)> {
+    Ok((
+        address(app, returns.success.as_deref(), "/billing?checkout=success")?,
+        address(app, returns.cancel.as_deref(), "/billing?checkout=cancelled")?,
+    ))
 }
 
 /// A path of the frontend as an address. Only paths come from callers, so that nobody is sent elsewhere.
@@ -165,10 +176,7 @@ async fn page(
     once: Option<&OnceKey>,
 ) -> Result<(CheckoutPage, Account)> {
     for_sale(plan)?;
-    let (success_url, cancel_url) = (
-        address(app, returns.success.as_deref(), "/billing?checkout=success")?,
-        address(app, returns.cancel.as_deref(), "/billing?checkout=cancelled")?,
-    );
+    let (success_url, cancel_url) = addresses(app, returns)?;
     let key = operation("checkout", cause, user, once);
     let customer = ensure(app, cause, user).await?;
     let account = account(app, user).await?;
@@ -180,7 +188,7 @@ async fn page(
         user,
         sale: Sale::Subscription {
             price: price(app, &plan.lookup_key()).await?,
-            trial_days: (!account.billing.trial_used).then_some(days),
+            trial: (!account.billing.trial_used).then_some(Trial::Days(days)),
         },
         success_url,
         cancel_url,

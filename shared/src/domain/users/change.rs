@@ -1,5 +1,6 @@
 //! One way to write what changed about a person, whether it was asked for as profile or as preferences.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::User;
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::reply::Reply;
 use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Update, keys};
+use crate::store::{Cond, Tx, Update, keys};
 
 /// Under what a change is written.
 #[derive(Debug, Clone, Copy)]
@@ -30,48 +31,85 @@ pub(super) async fn commit<T: serde::Serialize>(
     app: &App,
     cause: &Context,
     written: Written<'_>,
-    (old, mut new): (&User, User),
+    (old, new): (&User, User),
     view: impl Fn(&User) -> T,
 ) -> Result<Reply<T>> {
-    let profile = profile_changes(old, &new);
-    let mut changed = old.preferences.difference(&new.preferences)?;
-    let shared = profile.iter().any(|name| ["locale", "timezone"].contains(name));
-    let preferences = shared || !changed.is_empty();
-    changed.splice(0..0, profile.iter().map(|name| (*name).to_owned()));
-    if changed.is_empty() {
-        let reply = Reply::ok(&view(&new))?;
+    let unchanged = view(&new);
+    let Some(change) = Change::between(old, new, cause.now)? else {
+        let reply = Reply::ok(&unchanged)?;
         // Nothing to write but that the key was used.
         return match written.once {
             Some(once) => app.tx(cause).once(Some(once)).commit(reply).await,
             None => Ok(reply),
         };
+    };
+    let reply = Reply::ok(&view(&change.new))?;
+    let tx = app.tx(cause).once(written.once);
+    change.stage(tx, old, written.action)?.commit(reply).await
+}
+
+/// A change of a person that is to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    /// The person after it.
+    pub(crate) new: User,
+    /// The names of what changes.
+    changed: Vec<String>,
+    /// Whether preferences are among it.
+    preferences: bool,
+}
+
+impl Change {
+    /// What makes `new` of `old`, with the versions raised that this raises; `None` when nothing differs.
+    ///
+    /// # Errors
+    /// `Internal` when preferences have no form in JSON.
+    pub(crate) fn between(old: &User, mut new: User, now: Timestamp) -> Result<Option<Self>> {
+        let profile = profile_changes(old, &new);
+        let mut changed = old.preferences.difference(&new.preferences)?;
+        let shared = profile.iter().any(|name| ["locale", "timezone"].contains(name));
+        let preferences = shared || !changed.is_empty();
+        changed.splice(0..0, profile.iter().map(|name| (*name).to_owned()));
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        if !profile.is_empty() {
+            new.version += 1;
+            new.updated_at = now;
+        }
+        if preferences {
+            new.preferences.version += 1;
+        }
+        Ok(Some(Self {
+            new,
+            changed,
+            preferences,
+        }))
     }
-    if !profile.is_empty() {
-        new.version += 1;
-        new.updated_at = cause.now;
-    }
-    if preferences {
-        new.preferences.version += 1;
-    }
-    let mut tx = app
-        .tx(cause)
-        .once(written.once)
-        .update(update(old, &new)?, || Error::PreconditionFailed)
-        .audit(
-            written.action,
+
+    /// Stages it with its audit record and its event; `PreconditionFailed` when the person is no longer at both versions
+    /// of `old`.
+    ///
+    /// # Errors
+    /// `Internal` when something has no form in the table.
+    pub(crate) fn stage<'a>(&self, tx: Tx<'a>, old: &User, action: Action) -> Result<Tx<'a>> {
+        let new = &self.new;
+        let tx = tx.update(update(old, new)?, || Error::PreconditionFailed).audit(
+            action,
             Scope::Account(new.id),
             new.id,
             // Names, not values: the log outlives the profile.
-            json!({ "changed": changed }),
+            json!({ "changed": self.changed }),
         )?;
-    if preferences {
+        if !self.preferences {
+            return Ok(tx);
+        }
         let told = Changed {
             user_id: new.id,
             version: new.preferences.version,
         };
-        tx = tx.event(CHANGED, told)?;
+        tx.event(CHANGED, told)
     }
-    tx.commit(Reply::ok(&view(&new))?).await
 }
 
 /// Field by field, as a sign-in may write lastLoginAt meanwhile.

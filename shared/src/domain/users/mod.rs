@@ -1,6 +1,6 @@
 //! People and their accounts.
 
-mod change;
+pub(crate) mod change;
 pub mod deletion;
 pub mod export;
 pub mod fields;

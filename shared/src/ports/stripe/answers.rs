@@ -174,6 +174,11 @@ impl Session {
         })
     }
 
+    /// Its id, if it sells a subscription.
+    pub(super) fn of_subscription(self) -> Option<String> {
+        (self.mode == "subscription").then_some(self.id)
+    }
+
     /// What it sells, if that is cbT.
     pub(super) fn top_up(self) -> Option<TopUpFacts> {
         let cbt = self.metadata.get(CBT)?.parse().ok()?;

@@ -56,12 +56,12 @@ pub struct NewCustomer {
 /// What a Checkout page sells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sale {
-    /// A subscription to the plan of a price; with a trial of this many days.
+    /// A subscription to the plan of a price, perhaps with a trial.
     Subscription {
         /// The price.
         price: String,
         /// How long nothing is charged.
-        trial_days: Option<u32>,
+        trial: Option<Trial>,
     },
     /// cbT, paid once.
     TopUp {
@@ -70,6 +70,15 @@ pub enum Sale {
         /// How much cbT, in whole cbT; kept in the session's metadata.
         cbt: i64,
     },
+}
+
+/// A time in which nothing is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// So many days from when the card was entered.
+    Days(u32),
+    /// Until then, whenever the card is entered; at least two days after the page is made.
+    Until(Timestamp),
 }
 
 /// A Checkout page to be made.
@@ -350,6 +359,8 @@ pub trait Stripe: Send + Sync {
     async fn create_checkout(&self, new: &NewCheckout, key: &OperationKey) -> Result<CheckoutPage>;
     /// Closes a Checkout page that nobody has paid on; nothing when it is closed.
     async fn expire_checkout(&self, session: &str, key: &OperationKey) -> Result<()>;
+    /// The pages of this customer on which a subscription can still be bought.
+    async fn open_pages(&self, customer: &str) -> Result<Vec<String>>;
     /// A customer's page to manage cards and see invoices; answers its address.
     async fn create_portal(&self, customer: &str, return_url: &str, key: &OperationKey) -> Result<String>;
     /// Changes the price.

@@ -28,7 +28,7 @@ use stripe_core::charge::ListCharge;
 use stripe_core::customer::{CreateCustomer, ListPaymentMethodsCustomer, RetrieveCustomer};
 use stripe_core::refund::ListRefund;
 use stripe_product::price::{ListPrice, RetrievePrice};
-use stripe_shared::CheckoutSessionMode;
+use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus};
 
 use super::answers::{
     CBT, Charge, Customer, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Refund, Session,
@@ -36,7 +36,7 @@ use super::answers::{
 };
 use super::{
     CheckoutPage, InvoiceFacts, Listed, NewCheckout, NewCustomer, OperationKey, PaymentMethodFacts,
-    PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts,
+    PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts, Trial,
 };
 use crate::error::{Error, Result};
 
@@ -67,12 +67,17 @@ fn checkout(new: &NewCheckout) -> CreateCheckoutSession {
         vec![line]
     };
     match &new.sale {
-        Sale::Subscription { price, trial_days } => {
+        Sale::Subscription { price, trial } => {
             let mut subscription = CreateCheckoutSessionSubscriptionData::new();
             subscription.metadata = Some(metadata.clone());
-            subscription.trial_period_days = *trial_days;
-            subscription.trial_settings =
-                trial_days.map(|_| TrialSettings::new(TrialEnd::new(WithoutCard::Cancel)));
+            match trial {
+                Some(Trial::Days(days)) => subscription.trial_period_days = Some(*days),
+                Some(Trial::Until(end)) => subscription.trial_end = Some(end.as_second()),
+                None => {}
+            }
+            subscription.trial_settings = trial
+                .as_ref()
+                .map(|_| TrialSettings::new(TrialEnd::new(WithoutCard::Cancel)));
             request
                 .mode(CheckoutSessionMode::Subscription)
                 .line_items(line(price))
@@ -265,6 +270,19 @@ impl Stripe for StripeApi {
             items,
             has_more: list.has_more,
         })
+    }
+
+    async fn open_pages(&self, customer: &str) -> Result<Vec<String>> {
+        let request = |after: Option<&str>| {
+            let request = ListCheckoutSession::new().customer(customer).limit(PAGE);
+            let request = request.status(CheckoutSessionStatus::Open);
+            match after {
+                Some(after) => request.starting_after(after),
+                None => request,
+            }
+        };
+        let all: Vec<Session> = self.whole(request, |session: &Session| &session.id).await?;
+        Ok(all.into_iter().filter_map(Session::of_subscription).collect())
     }
 
     async fn top_ups(&self, customer: &str) -> Result<Vec<TopUpFacts>> {

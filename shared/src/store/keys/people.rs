@@ -131,6 +131,32 @@ pub fn person_of_deletion(key: &Key) -> Option<UserId> {
     key.pk().strip_prefix("DELETION#")?.parse().ok()
 }
 
+/// A person's onboarding: the last one.
+pub fn onboarding(user: UserId) -> Key {
+    Key::raw(user_pk(user), "ONBOARDING")
+}
+
+/// The place of an onboarding that has not ended in the first index, by when it must have.
+pub fn onboarding_due(user: UserId, at: Timestamp) -> Index {
+    Index {
+        pk: ONBOARDINGS.into(),
+        sk: format!("{}#{user}", sortable(at)),
+    }
+}
+
+/// All onboardings that have not ended, in the first index; few at a time.
+pub const ONBOARDINGS: &str = "ONBOARDINGS";
+
+/// The upper end of the onboardings that must have ended by `at`.
+pub fn onboardings_until(at: Timestamp) -> String {
+    sortable(at)
+}
+
+/// Whose onboarding is stored at this key.
+pub fn person_of_onboarding(key: &Key) -> Option<UserId> {
+    key.pk().strip_prefix("USER#")?.parse().ok()
+}
+
 /// A sign-in that was started and not finished, by the state parameter.
 pub fn auth_state(state: &str) -> Key {
     Key::raw(format!("STATE#{}", digest(state)), "STATE")

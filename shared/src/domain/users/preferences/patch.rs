@@ -117,7 +117,7 @@ pub struct PreferencesPatch {
 
 impl PreferencesPatch {
     /// Applies the changes to a person.
-    pub(super) fn apply(self, user: &mut User) {
+    pub(crate) fn apply(self, user: &mut User) {
         let locale = std::mem::take(&mut user.locale);
         user.locale = self.locale.value(locale, || DEFAULT_LOCALE.into());
         let timezone = std::mem::take(&mut user.timezone);

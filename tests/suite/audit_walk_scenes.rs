@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 
 use crate::auth_magic_link::{VERIFY, open};
 use crate::desk::{agent, fund, say, workspace};
-use crate::usage_record::scene;
 use crate::onboarding_undone::wish;
+use crate::usage_record::scene;
 
 /// What all of them browse with.
 pub const BROWSER: &str = "Firefox/150";

@@ -42,6 +42,7 @@ pub async fn spend(app: &camarad::app::App, account: UserId, cost: i64) {
             conversation: None,
         },
         expires_at: clock.now() + SignedDuration::from_mins(2),
+        capped: false,
     };
     let Reserve::Held(held) = ledger::reserve(app, &request).await.unwrap() else {
         panic!("there is credit");

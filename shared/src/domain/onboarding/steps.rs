@@ -8,13 +8,11 @@ use crate::app::App;
 use crate::context::Context;
 use crate::domain::agents::Agent;
 use crate::domain::agents::presets;
-use crate::domain::audit::chain::Chain;
-use crate::domain::permissions::Role;
 use crate::domain::plans::{ACTIVE_AGENTS, Plan};
 use crate::domain::users::change::Change;
 use crate::domain::users::{Account, User};
-use crate::domain::workspaces::settings::AUDIT_RETENTION_DAYS;
-use crate::domain::workspaces::{Member, Membership, Workspace};
+use crate::domain::workspaces::Workspace;
+use crate::domain::workspaces::create::opened;
 use crate::error::{Error, Result};
 use crate::store::record::{Action, Scope};
 use crate::store::{Cond, Tx, Update, keys};
@@ -162,48 +160,20 @@ fn active(onboarding: &Onboarding) -> usize {
 }
 
 fn with_workspace<'a>(tx: Tx<'a>, cause: &Context, plan: Plan, onboarding: &Onboarding) -> Result<Tx<'a>> {
-    let (wanted, owner, role) = (&onboarding.workspace, onboarding.user_id, Role::Owner);
+    let wanted = &onboarding.workspace;
     let count = |n: usize| u32::try_from(n).map_err(Error::internal);
     let workspace = Workspace {
-        id: wanted.id,
-        name: wanted.name.clone(),
-        kind_of: wanted.kind_of,
-        owner_id: owner,
-        plan,
         agents: count(onboarding.agents.len())?,
         active_agents: count(active(onboarding))?,
-        created_at: cause.now,
-        updated_at: cause.now,
-        version: 1,
-        audit_retention_days: AUDIT_RETENTION_DAYS,
-        default_model: None,
-        default_tone: None,
-        default_locale: None,
-        read_only: false,
-        newest_agent: None,
-        deleted_at: None,
-    };
-    let member = Member {
-        workspace_id: wanted.id,
-        user_id: owner,
-        role,
-        joined_at: cause.now,
-    };
-    let membership = Membership {
-        workspace_id: wanted.id,
-        user_id: owner,
-        role,
-    };
-    tx.create(&workspace)?
-        .create(&member)?
-        .create(&membership)?
-        .create(&Chain::new(&wanted.id.to_string()))?
-        .audit(
-            Action::WorkspaceCreated,
-            Scope::Workspace(wanted.id),
+        ..Workspace::new(
             wanted.id,
-            json!({"name": wanted.name, "type": wanted.kind_of}),
+            wanted.name.clone(),
+            wanted.kind_of,
+            (onboarding.user_id, plan),
+            cause.now,
         )
+    };
+    opened(tx, &workspace)
 }
 
 fn with_agents<'a>(mut tx: Tx<'a>, cause: &Context, onboarding: &Onboarding) -> Result<Tx<'a>> {

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::settings::AUDIT_RETENTION_DAYS;
 use super::view::WorkspaceView;
 use super::{Member, Membership, Workspace, WorkspaceType};
 use crate::app::App;
@@ -16,7 +15,7 @@ use crate::ids::{UserId, WorkspaceId};
 use crate::reply::Reply;
 use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Update, keys};
+use crate::store::{Cond, Tx, Update, keys};
 
 /// What a workspace is made from.
 #[derive(Debug, Clone)]
@@ -40,44 +39,43 @@ pub async fn create(
     new: NewWorkspace,
 ) -> Result<Reply<WorkspaceView>> {
     let account = Account::that_may_write(app.db(), owner, context.now).await?;
-    let workspace = Workspace {
-        id: WorkspaceId::new(app.clock()),
-        name: new.name.into(),
-        kind_of: new.kind_of,
-        owner_id: owner,
-        plan: account.plan,
-        agents: 0,
-        active_agents: 0,
-        created_at: context.now,
-        updated_at: context.now,
-        version: 1,
-        audit_retention_days: AUDIT_RETENTION_DAYS,
-        default_model: None,
-        default_tone: None,
-        default_locale: None,
-        read_only: false,
-        newest_agent: None,
-        allocation: None,
-        deleted_at: None,
-    };
-    let role = Role::Owner;
+    let id = WorkspaceId::new(app.clock());
+    let workspace = Workspace::new(
+        id,
+        new.name.into(),
+        new.kind_of,
+        (owner, account.plan),
+        context.now,
+    );
+    let view = WorkspaceView::of(workspace.clone(), Role::Owner);
+    let limit = account.plan.limits().workspaces;
+    let tx = app
+        .tx(context)
+        .update(one_more(&account, context)?, move || over(limit));
+    opened(tx, &workspace)?
+        .once(once)
+        .commit(Reply::created(&view)?)
+        .await
+}
+
+/// Puts a new workspace, its owner as its first member, its log and the record of it into one commit.
+///
+/// # Errors
+/// `Internal`, never.
+pub(crate) fn opened<'a>(tx: Tx<'a>, workspace: &Workspace) -> Result<Tx<'a>> {
+    let (role, owner) = (Role::Owner, workspace.owner_id);
     let member = Member {
         workspace_id: workspace.id,
         user_id: owner,
         role,
-        joined_at: context.now,
+        joined_at: workspace.created_at,
     };
     let membership = Membership {
         workspace_id: workspace.id,
         user_id: owner,
         role,
     };
-    let view = WorkspaceView::of(workspace.clone(), role);
-    let limit = account.plan.limits().workspaces;
-    let tx = app
-        .tx(context)
-        .update(one_more(&account, context)?, move || over(limit));
-    tx.create(&workspace)?
+    tx.create(workspace)?
         .create(&member)?
         .create(&membership)?
         .create(&Chain::new(&workspace.id.to_string()))?
@@ -86,10 +84,7 @@ pub async fn create(
             Scope::Workspace(workspace.id),
             workspace.id,
             json!({"name": workspace.name, "type": workspace.kind_of}),
-        )?
-        .once(once)
-        .commit(Reply::created(&view)?)
-        .await
+        )
 }
 
 fn one_more(account: &Account, context: &Context) -> Result<Update> {

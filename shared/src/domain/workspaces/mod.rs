@@ -91,6 +91,36 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// A workspace that is made now, without agents and with the settings of one that nobody changed.
+    pub fn new(
+        id: WorkspaceId,
+        name: String,
+        kind_of: WorkspaceType,
+        (owner_id, plan): (UserId, Plan),
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            kind_of,
+            owner_id,
+            plan,
+            agents: 0,
+            active_agents: 0,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            audit_retention_days: settings::AUDIT_RETENTION_DAYS,
+            default_model: None,
+            default_tone: None,
+            default_locale: None,
+            read_only: false,
+            newest_agent: None,
+            allocation: None,
+            deleted_at: None,
+        }
+    }
+
     /// Whether it is there for its members.
     pub fn is_live(&self) -> bool {
         self.deleted_at.is_none()

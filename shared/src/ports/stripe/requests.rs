@@ -36,7 +36,8 @@ use super::answers::{
 };
 use super::{
     CheckoutPage, InvoiceFacts, Listed, NewCheckout, NewCustomer, OperationKey, PaymentMethodFacts,
-    PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts, Trial,
+    PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts,
+    Trial,
 };
 use crate::error::{Error, Result};
 

@@ -166,7 +166,7 @@ async fn the_owner_gets_the_file_and_the_record_says_so() {
     crate::desk::fund(&t, ann.user.unwrap(), camarad::money::Cbt::whole(3)).await;
     let answer = ann.get("/api/ledger/export").await;
     assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
-    let (right, words) = verdict(&[answer.body.clone()]);
+    let (right, words) = verdict(std::slice::from_ref(&answer.body));
     assert!(
         right && words.contains("1 entries add up: balance 3 cbT"),
         "{words}"

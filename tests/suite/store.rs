@@ -38,6 +38,7 @@ contract! {
     a_list_is_walked_without_gap_or_repeat,
     an_item_is_taken_once,
     the_index_lists_what_is_due,
+    a_walk_meets_everything_once,
     the_engine_reports_what_it_costs,
 }
 
@@ -400,6 +401,33 @@ async fn the_index_lists_what_is_due(db: Db) {
         .await
         .unwrap();
     assert_eq!(db.hints(place.pk(), &at(1), 10).await.unwrap(), []);
+}
+
+async fn a_walk_meets_everything_once(db: Db) {
+    let mut walk = db.walk(keys::stripe_customers, 2);
+    assert_eq!(walk.next().await.unwrap(), None);
+    let clock = clock();
+    let mut made = Vec::new();
+    // Some shards get several pages, and some none.
+    for n in 0..60 {
+        let user = UserId::new(&clock);
+        let place = keys::stripe_customer_place(user, &format!("cus_{n:02}"));
+        let key = keys::stripe_customer(&format!("cus_{n:02}"));
+        let update = Update::of(key.clone());
+        let update = update.set("GSI2PK", place.pk()).unwrap();
+        db.update(&update.set("GSI2SK", place.sk()).unwrap())
+            .await
+            .unwrap();
+        made.push(key);
+    }
+    let (mut walk, mut met) = (db.walk(keys::stripe_customers, 2), Vec::new());
+    while let Some(keys) = walk.next().await.unwrap() {
+        assert!((1..=2).contains(&keys.len()));
+        met.extend(keys);
+    }
+    assert_eq!(walk.next().await.unwrap(), None);
+    met.sort_by(|a, b| a.pk().cmp(b.pk()));
+    assert_eq!(met, made);
 }
 
 async fn the_engine_reports_what_it_costs(db: Db) {

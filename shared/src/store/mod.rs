@@ -12,6 +12,7 @@ pub mod page;
 mod query;
 pub mod record;
 pub mod tx;
+pub mod walk;
 mod wire;
 
 pub use db::{Db, Outcome};

@@ -155,37 +155,15 @@ impl Db {
     /// Keys of a partition of the first index up to `to`, smallest first, at most `limit`. An index lags behind the
     /// table: what it says is a hint, to be read again by key before acting on it.
     pub async fn hints(&self, index_pk: &str, to: &str, limit: u32) -> Result<Vec<Key>> {
-        self.index("GSI1", "GSI1PK = :pk AND GSI1SK <= :bound", (index_pk, to), limit)
-            .await
-    }
-
-    /// Keys of a partition of the second index whose sort keys come after `after`, smallest first, at most `limit`.
-    pub async fn hints_after(&self, index_pk: &str, after: &str, limit: u32) -> Result<Vec<Key>> {
-        self.index(
-            "GSI2",
-            "GSI2PK = :pk AND GSI2SK > :bound",
-            (index_pk, after),
-            limit,
-        )
-        .await
-    }
-
-    async fn index(
-        &self,
-        name: &str,
-        condition: &str,
-        (pk, bound): (&str, &str),
-        limit: u32,
-    ) -> Result<Vec<Key>> {
         let _call = cost::begin();
         let out = self
             .client
             .query()
             .table_name(&self.table)
-            .index_name(name)
-            .key_condition_expression(condition)
-            .expression_attribute_values(":pk", Value::of(&pk)?.0)
-            .expression_attribute_values(":bound", Value::of(&bound)?.0)
+            .index_name("GSI1")
+            .key_condition_expression("GSI1PK = :pk AND GSI1SK <= :to")
+            .expression_attribute_values(":pk", Value::of(&index_pk)?.0)
+            .expression_attribute_values(":to", Value::of(&to)?.0)
             .limit(i32::try_from(limit).unwrap_or(100))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()

@@ -1,4 +1,4 @@
-//! The API for a fuzzer: all functions in this process, over HTTP and a table in memory. With each request the clock goes
+//! The API for a fuzzer: all functions in this process, over HTTP, a table in memory and the Stripe peer. With each request the clock goes
 //! on by seconds, so that no limit ends the run, and `Authorization: Bearer ann` becomes a fresh session of Ann's, who is an
 //! operator too.
 //!
@@ -13,6 +13,7 @@ use axum::response::Response;
 use camarad::domain::plans::Plan;
 use camarad::ids::UserId;
 use camarad_tests::app::{Client, OPERATOR, Setup, TestApp};
+use camarad_tests::billing::Shop;
 use camarad_tests::engine;
 use camarad_tests::parent::parent_gone;
 use camarad_tests::peers::ai::AiPeer;
@@ -28,12 +29,12 @@ struct Target {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let ai = AiPeer::start().await.expect("the AI peer starts");
-    let t = TestApp::with(Setup {
+    let shop = Shop::with(Setup {
         ai: Some(ai),
         db: Some(engine::dynoxide().await),
         ..Setup::default()
-    })
-    .await;
+    });
+    let t = shop.await.t;
     let ann = t.sign_up(OPERATOR, Plan::Agency).await;
     let home = made(&ann, "/api/workspaces", json!({"name": "Home", "type": "agency"})).await;
     let workspace = home["id"].as_str().expect("an id").to_owned();

@@ -46,23 +46,11 @@ pub async fn sweep(app: &App) -> Result<Swept> {
     let mut swept = Swept::default();
     // The platform's chain is known before its first record.
     compare_all(app, vec![keys::PLATFORM.to_owned()], &mut swept).await;
-    for shard in 0..keys::SHARDS {
-        let mut after = keys::BEFORE_CHAINS.to_owned();
-        loop {
-            let heads = app.db().hints_after(&keys::chains(shard), &after, PAGE).await?;
-            let scopes: Vec<_> = heads
-                .iter()
-                .filter_map(keys::scope_of_chain)
-                .map(str::to_owned)
-                .collect();
-            let Some(last) = scopes.last() else { break };
-            after.clone_from(last);
-            let others = scopes
-                .into_iter()
-                .filter(|scope| scope != keys::PLATFORM)
-                .collect();
-            compare_all(app, others, &mut swept).await;
-        }
+    let mut walk = app.db().walk(keys::chains, PAGE);
+    while let Some(heads) = walk.next().await? {
+        let scopes = heads.iter().filter_map(keys::scope_of_chain);
+        let others = scopes.filter(|scope| *scope != keys::PLATFORM);
+        compare_all(app, others.map(str::to_owned).collect(), &mut swept).await;
     }
     Ok(swept)
 }

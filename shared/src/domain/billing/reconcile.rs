@@ -63,23 +63,14 @@ pub(super) fn compares(event: &str) -> bool {
 pub async fn order_all(app: &App) -> Result<Ordered> {
     let name = format!("{COMPARE}{}", app.clock().now().as_second());
     let mut done = Ordered::default();
-    for shard in 0..keys::SHARDS {
-        let mut after = String::new();
-        loop {
-            let found = app
-                .db()
-                .hints_after(&keys::stripe_customers(shard), &after, PAGE)
-                .await?;
-            let customers: Vec<_> = found.iter().filter_map(keys::customer_of).collect();
-            let Some(last) = customers.last() else { break };
-            after = (*last).to_owned();
-            for customer in customers {
-                match order(app, customer, &name).await {
-                    Ok(()) => done.customers += 1,
-                    Err(error) => {
-                        done.failed += 1;
-                        tracing::error!(stripe.customer = customer, error = %error, "a comparison could not be ordered");
-                    }
+    let mut walk = app.db().walk(keys::stripe_customers, PAGE);
+    while let Some(found) = walk.next().await? {
+        for customer in found.iter().filter_map(keys::customer_of) {
+            match order(app, customer, &name).await {
+                Ok(()) => done.customers += 1,
+                Err(error) => {
+                    done.failed += 1;
+                    tracing::error!(stripe.customer = customer, error = %error, "a comparison could not be ordered");
                 }
             }
         }

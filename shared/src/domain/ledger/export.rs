@@ -118,7 +118,7 @@ impl Export {
             piece.push_str(&line(&told(entry)?));
             self.told = wanted;
             self.lines += 1;
-            if self.lines % u64::from(PART) == 0 {
+            if self.lines.is_multiple_of(u64::from(PART)) {
                 break;
             }
         }

@@ -268,21 +268,13 @@ pub struct FlushedAll {
 /// When the table does not answer. A ledger that cannot be flushed is logged and does not stop the others.
 pub async fn flush_all(app: &App) -> Result<FlushedAll> {
     let mut all = FlushedAll::default();
-    for shard in 0..keys::SHARDS {
-        let mut after = keys::BEFORE_HEADS.to_owned();
-        loop {
-            let heads = app
-                .db()
-                .hints_after(&keys::ledger_heads(shard), &after, PAGE)
-                .await?;
-            let accounts: Vec<_> = heads.iter().filter_map(keys::account_of_head).collect();
-            let Some(last) = accounts.last() else { break };
-            after = last.to_string();
-            let flushes: Vec<_> = accounts.into_iter().map(|account| named(app, account)).collect();
-            let mut done = stream::iter(flushes).buffer_unordered(WIDTH);
-            while let Some((account, result)) = done.next().await {
-                all.count(account, result);
-            }
+    let mut walk = app.db().walk(keys::ledger_heads, PAGE);
+    while let Some(heads) = walk.next().await? {
+        let accounts = heads.iter().filter_map(keys::account_of_head);
+        let flushes: Vec<_> = accounts.map(|account| named(app, account)).collect();
+        let mut done = stream::iter(flushes).buffer_unordered(WIDTH);
+        while let Some((account, result)) = done.next().await {
+            all.count(account, result);
         }
     }
     Ok(all)

@@ -159,27 +159,17 @@ pub struct SweptQuotas {
 /// When the table does not answer. A warning that cannot be given does not stop the others.
 pub async fn sweep(app: &App) -> Result<SweptQuotas> {
     let mut swept = SweptQuotas::default();
-    for shard in 0..keys::SHARDS {
-        let mut after = keys::BEFORE_HEADS.to_owned();
-        loop {
-            let heads = app
-                .db()
-                .hints_after(&keys::ledger_heads(shard), &after, PAGE)
-                .await?;
-            let Some(last) = heads.iter().filter_map(keys::account_of_head).next_back() else {
-                break;
-            };
-            after = last.to_string();
-            let missing = untold(app, &heads).await?;
-            let work: Vec<_> = missing.iter().map(|passed| warn(app, passed)).collect();
-            let done: Vec<_> = stream::iter(work).buffer_unordered(WIDTH).collect().await;
-            for result in done {
-                match result {
-                    Ok(now) => swept.warned += usize::from(now),
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::error!(error = %error, cause = ?error, "a quota warning could not be given");
-                    }
+    let mut walk = app.db().walk(keys::ledger_heads, PAGE);
+    while let Some(heads) = walk.next().await? {
+        let missing = untold(app, &heads).await?;
+        let work: Vec<_> = missing.iter().map(|passed| warn(app, passed)).collect();
+        let done: Vec<_> = stream::iter(work).buffer_unordered(WIDTH).collect().await;
+        for result in done {
+            match result {
+                Ok(now) => swept.warned += usize::from(now),
+                Err(error) => {
+                    swept.failed += 1;
+                    tracing::error!(error = %error, cause = ?error, "a quota warning could not be given");
                 }
             }
         }

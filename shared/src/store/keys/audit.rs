@@ -131,9 +131,6 @@ pub fn chains(shard: u8) -> String {
     format!("CHAINS#{shard:02}")
 }
 
-/// Comes before every chain in a shard of the second index.
-pub const BEFORE_CHAINS: &str = "!";
-
 /// The scope whose chain's head this is, if it is one.
 pub fn scope_of_chain(key: &Key) -> Option<&str> {
     key.pk.strip_prefix("CHAIN#").filter(|_| key.sk == HEAD)

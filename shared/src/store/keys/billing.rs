@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Index, Key, List, SHARDS, sortable};
+use super::{Index, Key, List, shard, sortable};
 use crate::ids::UserId;
 
 /// Whose customer this is.
@@ -13,14 +13,14 @@ pub fn stripe_customer(customer: &str) -> Key {
 /// The place of a customer in the second index, for the daily comparison.
 pub fn stripe_customer_place(user: UserId, customer: &str) -> Index {
     Index {
-        pk: stripe_customers(super::shard(user.as_bytes())),
+        pk: stripe_customers(shard(user.as_bytes())),
         sk: customer.into(),
     }
 }
 
 /// One shard of all customers, in the second index.
 pub fn stripe_customers(shard: u8) -> String {
-    format!("CUSTOMERS#{:02}", shard % SHARDS)
+    format!("CUSTOMERS#{shard:02}")
 }
 
 /// The customer that is stored at this key.

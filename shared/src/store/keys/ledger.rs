@@ -24,9 +24,6 @@ pub fn ledger_heads(shard: u8) -> String {
     format!("HEADS#{shard:02}")
 }
 
-/// Comes before every head in a shard of the second index.
-pub const BEFORE_HEADS: &str = UserId::PREFIX;
-
 /// A ledger entry by its number.
 pub fn ledger_entry(account: UserId, seq: u64) -> Key {
     Key::raw(format!("ENTRIES#{account}"), format!("E#{seq:012}"))

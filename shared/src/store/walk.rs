@@ -1,0 +1,72 @@
+//! Walks: everything that stands in one kind of the second index, for jobs that look at all of it.
+
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+
+use super::cost;
+use super::db::{Db, count_read, failed};
+use super::entity::Doc;
+use super::keys::{Key, SHARDS};
+use super::wire::{Item, Value};
+use crate::error::Result;
+
+/// A walk over all shards of one kind of the second index. What is added or removed meanwhile may be met or not;
+/// everything else is met once. An index lags behind the table: a key is a hint, to be read before acting on it.
+pub struct Walk<'a> {
+    db: &'a Db,
+    shards: fn(u8) -> String,
+    limit: u32,
+    /// `None` at the end.
+    shard: Option<u8>,
+    after: Option<Item>,
+}
+
+impl Db {
+    /// A walk over the partitions that `shards` names, in pages of at most `limit` keys.
+    pub fn walk(&self, shards: fn(u8) -> String, limit: u32) -> Walk<'_> {
+        Walk {
+            db: self,
+            shards,
+            limit,
+            shard: Some(0),
+            after: None,
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// The next keys, never none; `None` at the end. May be called again after an error: it asks for the same.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn next(&mut self) -> Result<Option<Vec<Key>>> {
+        while let Some(shard) = self.shard {
+            let keys = self.page(shard).await?;
+            if self.after.is_none() {
+                self.shard = Some(shard + 1).filter(|next| *next < SHARDS);
+            }
+            if !keys.is_empty() {
+                return Ok(Some(keys));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn page(&mut self, shard: u8) -> Result<Vec<Key>> {
+        let _call = cost::begin();
+        let query = self.db.client.query().table_name(&self.db.table);
+        let out = query
+            .index_name("GSI2")
+            .key_condition_expression("GSI2PK = :pk")
+            .expression_attribute_values(":pk", Value::of(&(self.shards)(shard))?.0)
+            .set_exclusive_start_key(self.after.clone())
+            .limit(i32::try_from(self.limit).unwrap_or(100))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(failed)?;
+        count_read(out.consumed_capacity.as_slice());
+        self.after = out.last_evaluated_key;
+        let found = out.items.unwrap_or_default();
+        found.into_iter().map(|item| Doc(item).key()).collect()
+    }
+}

@@ -204,7 +204,10 @@ async fn prove(seed: u64) {
         history: Mutex::default(),
     };
     let mut dice = Dice::new(seed);
-    clients.bank.faults.rate(if seed.is_multiple_of(2) { 0 } else { 100 });
+    clients
+        .bank
+        .faults
+        .rate(if seed.is_multiple_of(2) { 0 } else { 100 });
     join_all((0..8).map(|_| clients.client(dice.split()))).await;
     let history = clients.history.into_inner().unwrap();
     let books = Books {

@@ -8,7 +8,7 @@ use camarad::domain::billing::read::{self, CatalogueView, InvoiceView, PaymentMe
 use camarad::domain::plans::{Plan, TopUp};
 use camarad::domain::users::subscription::{self, SubscriptionView};
 use camarad::error::{Error, Result};
-use camarad::http::problem::{ReadProblems, WriteProblems};
+use camarad::http::problem::{ProviderReadProblems, ProviderWriteProblems, ReadProblems};
 use camarad::http::{Body, Caller, Once, OnceRequired, Paging, Query};
 use camarad::money::{Cbt, MICRO};
 use camarad::reply::Reply;
@@ -106,7 +106,7 @@ async fn show(State(app): State<App>, who: Caller) -> Result<Reply<SubscriptionV
 /// Answers the address of a page of Stripe's, where the card is taken. The first subscription begins with a trial.
 #[utoipa::path(post, path = "/api/billing/checkout", tag = "billing", request_body = CheckOut,
     params(("Idempotency-Key" = String, Header)),
-    responses((status = 201, body = CheckoutView), WriteProblems))]
+    responses((status = 201, body = CheckoutView), ProviderWriteProblems))]
 async fn check_out(
     State(app): State<App>,
     who: Caller,
@@ -127,7 +127,7 @@ async fn check_out(
 /// Answers the address of a page of Stripe's, where cards are managed and invoices are shown.
 #[utoipa::path(post, path = "/api/billing/portal", tag = "billing", request_body = OpenPortal,
     params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 201, body = PortalView), WriteProblems))]
+    responses((status = 201, body = PortalView), ProviderWriteProblems))]
 async fn portal(
     State(app): State<App>,
     who: Caller,
@@ -151,7 +151,7 @@ async fn portal(
 /// one from the next renewal on; in a trial either counts at once.
 #[utoipa::path(post, path = "/api/billing/change-plan", tag = "billing", request_body = ChangePlan,
     params(("Idempotency-Key" = String, Header)),
-    responses((status = 200, body = ChangeView), WriteProblems))]
+    responses((status = 200, body = ChangeView), ProviderWriteProblems))]
 async fn change_plan(
     State(app): State<App>,
     who: Caller,
@@ -165,7 +165,7 @@ async fn change_plan(
 
 /// What a change of plan would cost
 #[utoipa::path(get, path = "/api/billing/change-plan/preview", tag = "billing", params(ChangePlan),
-    responses((status = 200, body = PreviewView), ReadProblems))]
+    responses((status = 200, body = PreviewView), ProviderReadProblems))]
 async fn preview(
     State(app): State<App>,
     who: Caller,
@@ -177,7 +177,7 @@ async fn preview(
 /// Cancel the subscription at the end of its period
 #[utoipa::path(post, path = "/api/billing/cancel", tag = "billing",
     params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, body = EndingView), WriteProblems))]
+    responses((status = 200, body = EndingView), ProviderWriteProblems))]
 async fn cancel(State(app): State<App>, who: Caller, once: Once) -> Result<Reply<EndingView>> {
     let done = change::cancel(&app, &who.context, who.user, once.key());
     once.run(&app, done).await
@@ -188,7 +188,7 @@ async fn cancel(State(app): State<App>, who: Caller, once: Once) -> Result<Reply
 /// While its period lasts; after that a new one begins with a checkout.
 #[utoipa::path(post, path = "/api/billing/resume", tag = "billing",
     params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, body = EndingView), WriteProblems))]
+    responses((status = 200, body = EndingView), ProviderWriteProblems))]
 async fn resume(State(app): State<App>, who: Caller, once: Once) -> Result<Reply<EndingView>> {
     let done = change::resume(&app, &who.context, who.user, once.key());
     once.run(&app, done).await
@@ -197,7 +197,7 @@ async fn resume(State(app): State<App>, who: Caller, once: Once) -> Result<Reply
 /// The caller's invoices, newest first
 #[utoipa::path(get, path = "/api/billing/invoices", tag = "billing",
     params(("limit" = Option<u32>, Query, description = "1 to 100, 50 unless told"), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<InvoiceView>), ReadProblems))]
+    responses((status = 200, body = Page<InvoiceView>), ProviderReadProblems))]
 async fn invoices(
     State(app): State<App>,
     who: Caller,
@@ -208,7 +208,7 @@ async fn invoices(
 
 /// How the caller pays
 #[utoipa::path(get, path = "/api/billing/payment-method", tag = "billing",
-    responses((status = 200, body = PaymentMethodView), ReadProblems))]
+    responses((status = 200, body = PaymentMethodView), ProviderReadProblems))]
 async fn payment_method(State(app): State<App>, who: Caller) -> Result<Reply<PaymentMethodView>> {
     Reply::ok(&read::payment_method(&app, who.user).await?)
 }
@@ -218,7 +218,7 @@ async fn payment_method(State(app): State<App>, who: Caller) -> Result<Reply<Pay
 /// Answers the address of a page of Stripe's. What is bought never expires, and is spent after the month's.
 #[utoipa::path(post, path = "/api/billing/topup", tag = "billing", request_body = BuyCbt,
     params(("Idempotency-Key" = String, Header)),
-    responses((status = 201, body = CheckoutView), WriteProblems))]
+    responses((status = 201, body = CheckoutView), ProviderWriteProblems))]
 async fn top_up(
     State(app): State<App>,
     who: Caller,

@@ -12,7 +12,7 @@ use camarad::domain::runtime::{
 };
 use camarad::error::{Error, Result};
 use camarad::http::member::path_id;
-use camarad::http::problem::{CallProblems, ReadProblems, WriteProblems};
+use camarad::http::problem::{ProviderWriteProblems, ReadProblems, WriteProblems};
 use camarad::http::{AgentMember, Once, Paging};
 use camarad::ids::{AgentId, CallId, ConversationId};
 use camarad::reply::Reply;
@@ -48,7 +48,7 @@ pub fn streams(method: &Method, path: &str) -> bool {
 /// with the status `cut`, not an error.
 #[utoipa::path(post, path = "/api/agents/{id}/chat", tag = "runtime", request_body = AskRequest,
     params(("id" = AgentId, Path), ("Idempotency-Key" = String, Header)),
-    responses((status = 200, body = Answer), CallProblems))]
+    responses((status = 200, body = Answer), ProviderWriteProblems))]
 async fn chat(State(app): State<App>, asked: Asked) -> Result<Reply<Answer>> {
     let answer = match runtime::begin(&app, asked.ask, asked.found).await? {
         Begun::Replayed(answer) => return Ok(Reply::stored(200, Reply::ok(&*answer)?.body)),
@@ -64,7 +64,7 @@ async fn chat(State(app): State<App>, asked: Asked) -> Result<Reply<Answer>> {
 /// leaves early is charged in full and finds the answer in the history; `stop` ends a call.
 #[utoipa::path(post, path = "/api/agents/{id}/stream", tag = "runtime", request_body = AskRequest,
     params(("id" = AgentId, Path), ("Idempotency-Key" = String, Header)),
-    responses((status = 200, body = String, content_type = "text/event-stream"), CallProblems))]
+    responses((status = 200, body = String, content_type = "text/event-stream"), ProviderWriteProblems))]
 async fn stream(State(app): State<App>, asked: Asked) -> Result<Response> {
     let request_id = asked.ask.context.request_id.clone();
     match runtime::begin(&app, asked.ask, asked.found).await? {

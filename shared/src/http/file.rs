@@ -55,3 +55,9 @@ impl Pieces for crate::domain::usage::export::Export {
         Self::next(self)
     }
 }
+
+impl Pieces for crate::domain::ledger::export::Export {
+    fn next(&mut self) -> impl Future<Output = Result<Option<String>>> + Send {
+        Self::next(self)
+    }
+}

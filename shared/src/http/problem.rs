@@ -87,8 +87,10 @@ documented! {
     ReadProblems [401 403 404 413 414 422 429 431 500 503 504]
     /// The same for a route that changes something for a signed-in person.
     WriteProblems [400 401 402 403 404 409 413 414 415 422 429 431 500 503 504]
-    /// The same for an AI call.
-    CallProblems [400 401 402 403 404 409 413 414 415 422 429 431 500 502 503 504]
+    /// The same for a route that reads at a provider.
+    ProviderReadProblems [401 402 403 404 409 413 414 422 429 431 500 502 503 504]
+    /// The same for a route that has a provider do something.
+    ProviderWriteProblems [400 401 402 403 404 409 413 414 415 422 429 431 500 502 503 504]
 }
 
 fn documented(status: u16) -> RefOr<openapi::Response> {

@@ -12,6 +12,7 @@ import { StripeError, invalid } from './wire/errors.mjs';
 
 const MAX_BODY_BYTES = 1024 * 1024;
 const TICK_MS = 1000;
+const KEEP_ALIVE_MS = 120_000;
 
 async function read(req) {
   const parts = [];
@@ -123,6 +124,8 @@ class Peer {
 /** Starts on 127.0.0.1 (port 0 takes a free one) and resolves when it listens. With `file`, accounts outlive the process. */
 export async function startPeer({ port = 0, file } = {}) {
   const server = createServer();
+  // Longer than any client keeps an idle connection: what is closed while a request is on its way looks like a fault.
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   const base = `http://127.0.0.1:${server.address().port}`;

@@ -403,6 +403,9 @@ impl Stripe for Played {
             .retain(|r| r.payment_intent.as_deref() == Some(payment));
         Ok(world.refunds)
     }
+    async fn payer(&self, _: &str) -> Result<Option<String>> {
+        Err(NOT_PLAYED)
+    }
     async fn payment_method(&self, _: &str) -> Result<Option<PaymentMethodFacts>> {
         Err(NOT_PLAYED)
     }

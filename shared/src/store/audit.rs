@@ -56,6 +56,7 @@ actions! {
     SubscriptionCreated "subscription.created",
     SubscriptionUpdated "subscription.updated",
     SubscriptionCancelled "subscription.cancelled",
+    BillingRequested "billing.requested",
     ApiKeyCreated "api_key.created",
     ApiKeyRevoked "api_key.revoked",
     SettingsUpdated "settings.updated",

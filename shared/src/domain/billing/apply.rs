@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::customer::rewritten;
 use super::derive::Standing;
 use super::snapshot::Snapshot;
-use super::{limits, state::Billing};
+use super::{limits, state::Billing, taken};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::ledger::{self, Until};
@@ -42,6 +42,7 @@ pub async fn apply(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
     for grant in snapshot.grants()? {
         ledger::grant(app, user, &grant).await?;
     }
+    taken::back(app, user, snapshot).await?;
     if let Some(until) = standing.map(|s| s.until).or(ended(&account, snapshot, now)) {
         ledger::allow(app, user, Until::At(until)).await?;
     }

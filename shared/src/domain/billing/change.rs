@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::checkout::{answered, for_sale, operation, price};
+use super::checkout::{answered, asked, for_sale, operation, price};
 use super::customer::account;
 use super::state::Subscription;
 use crate::app::App;
@@ -170,6 +171,13 @@ pub async fn change_plan(
     let account = account(app, user).await?;
     let path = path(&account, plan)?;
     let key = operation("change-plan", cause, user, once);
+    asked(
+        app,
+        cause,
+        user,
+        json!({ "request": "change_plan", "plan": plan }),
+    )
+    .await?;
     let stripe = app.stripe()?;
     if path.undo {
         let paid = price(app, &account.plan.lookup_key()).await?;
@@ -256,7 +264,9 @@ async fn ending(
 ) -> Result<Reply<EndingView>> {
     let account = account(app, user).await?;
     let (_, subscription) = alive(&account)?;
-    let key: OperationKey = operation(if cancel { "cancel" } else { "resume" }, cause, user, once);
+    let what = if cancel { "cancel" } else { "resume" };
+    let key: OperationKey = operation(what, cause, user, once);
+    asked(app, cause, user, json!({ "request": what })).await?;
     app.stripe()?
         .cancel_at_period_end(&subscription.id, cancel, &key)
         .await?;

@@ -1,6 +1,7 @@
 //! Pages of Stripe's on which a person pays, or manages how.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::customer::{account, ensure, rewritten};
 use super::state::OpenCheckout;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::ports::stripe::{CheckoutPage, NewCheckout, OperationKey, Sale, Trial};
 use crate::reply::Reply;
+use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
 use jiff::Timestamp;
 
@@ -86,6 +88,13 @@ pub(crate) async fn price(app: &App, lookup_key: &str) -> Result<String> {
 pub(super) fn operation(what: &str, cause: &Context, user: UserId, once: Option<&OnceKey>) -> OperationKey {
     let which = once.map_or_else(|| cause.request_id.clone(), OnceKey::hash);
     OperationKey::new(format!("{what}:{user}:{which}"))
+}
+
+/// Puts on record who asks Stripe for what, before it is asked: nothing is done there in anybody's name without.
+pub(super) async fn asked(app: &App, cause: &Context, user: UserId, what: Value) -> Result<()> {
+    let tx = app.tx(cause);
+    let tx = tx.audit(Action::BillingRequested, Scope::Account(user), user, what)?;
+    tx.run().await
 }
 
 /// The addresses that a page of Stripe's leads back to.
@@ -178,6 +187,8 @@ async fn page(
     for_sale(plan)?;
     let (success_url, cancel_url) = addresses(app, returns)?;
     let key = operation("checkout", cause, user, once);
+    subscribed(&account(app, user).await?)?;
+    asked(app, cause, user, json!({ "request": "checkout", "plan": plan })).await?;
     let customer = ensure(app, cause, user).await?;
     let account = account(app, user).await?;
     subscribed(&account)?;
@@ -226,6 +237,7 @@ pub async fn top_up(
     if !account(app, user).await?.is_live(cause.now) {
         return Err(Error::SubscriptionRequired);
     }
+    asked(app, cause, user, json!({ "request": "topup", "cbt": pack.cbt })).await?;
     let new = NewCheckout {
         customer: ensure(app, cause, user).await?,
         user,
@@ -254,6 +266,8 @@ pub async fn portal(
     once: Option<&OnceKey>,
 ) -> Result<Reply<PortalView>> {
     let back = address(app, return_to, "/billing")?;
+    account(app, user).await?;
+    asked(app, cause, user, json!({ "request": "portal" })).await?;
     let customer = ensure(app, cause, user).await?;
     let key = operation("portal", cause, user, once);
     let url = app.stripe()?.create_portal(&customer, &back, &key).await?;

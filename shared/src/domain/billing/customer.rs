@@ -1,7 +1,10 @@
 //! A person as Stripe's customer.
 
+use serde_json::json;
+
 use super::state::{Billing, StripeCustomer};
 use crate::app::App;
+use crate::canonical;
 use crate::context::Context;
 use crate::domain::current::on_current;
 use crate::domain::users::{Account, SubscriptionStatus, profile};
@@ -32,8 +35,29 @@ pub(super) fn rewritten(account: &Account, billing: &Billing) -> Result<Update> 
         .when(Cond::ne("status", SubscriptionStatus::Closed)?))
 }
 
+/// How often a person's customer may be deleted at Stripe in the day for which it keeps the answer that made it.
+const REMADE: u32 = 5;
+
+/// Makes a customer. Stripe answers a repetition as it answered first, also when the customer was deleted meanwhile.
+async fn made(app: &App, new: &NewCustomer) -> Result<String> {
+    let stripe = app.stripe()?;
+    let said = canonical::digest(&json!([new.email, new.name]));
+    let key = OperationKey::new(format!("customer:{}:{said}", new.user));
+    for n in 0..REMADE {
+        let key = match n {
+            0 => key.clone(),
+            _ => key.step(&format!("anew-{n}")),
+        };
+        let made = stripe.create_customer(new, &key).await?;
+        if stripe.has_customer(&made).await? {
+            return Ok(made);
+        }
+    }
+    Err(Error::Upstream("Stripe's customer is gone as soon as it is made"))
+}
+
 /// The person's customer at Stripe; made when they have none. May be repeated, and run twice at once: all get the same
-/// one, as the operation is named after the person.
+/// one, as the operation is named after the person and what is said of them.
 ///
 /// # Errors
 /// `NotFound` when there is no such account; those of Stripe.
@@ -48,10 +72,7 @@ pub async fn ensure(app: &App, cause: &Context, user: UserId) -> Result<String> 
         email: person.email,
         name: person.name,
     };
-    let made = app
-        .stripe()?
-        .create_customer(&new, &OperationKey::new(format!("customer:{user}")))
-        .await?;
+    let made = made(app, &new).await?;
     let made = made.as_str();
     on_current(app.db(), first, async |current: Account| {
         if let Some(customer) = current.billing.customer {

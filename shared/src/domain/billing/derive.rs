@@ -46,6 +46,8 @@ pub struct TakeBack {
     pub operation: Operation,
     /// How much.
     pub amount: Positive,
+    /// By which refund or lost dispute.
+    pub refund: String,
     /// Why.
     pub reason: String,
 }
@@ -260,6 +262,7 @@ impl Snapshot {
             Some(TakeBack {
                 operation: Operation::adjusted(&format!("refund:{}", refund.id)),
                 amount: Positive::new(Cbt::micro(amount)).ok()?,
+                refund: refund.id.clone(),
                 reason: "A payment for cbT was given back".into(),
             })
         };

@@ -16,9 +16,10 @@ use crate::store::keys::{self, Index, Key};
 use crate::store::{Cond, Entity, Update};
 
 /// The types that say something of what we sell. Any other is kept, and nothing follows from it.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "checkout.session.async_payment_succeeded",
     "checkout.session.completed",
+    DISPUTE_CLOSED,
     "charge.refunded",
     "customer.deleted",
     "customer.subscription.created",
@@ -35,6 +36,9 @@ const KNOWN: [&str; 17] = [
     "payment_method.attached",
     "payment_method.detached",
 ];
+
+/// The one event that names no customer, but a charge.
+const DISPUTE_CLOSED: &str = "charge.dispute.closed";
 
 /// How long events are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
@@ -72,7 +76,7 @@ pub struct StripeEvent {
     /// To which object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// Of which customer.
+    /// Of which customer; of a dispute, of which charge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
     /// When, by Stripe's clock.
@@ -100,7 +104,7 @@ impl Entity for StripeEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// Whom to look at.
+    /// Whom to look at; whoever paid this, if it is a charge.
     pub customer: String,
     /// Because of what: makes the order one of its own in the queue, for five minutes.
     pub event: String,
@@ -130,6 +134,9 @@ fn customer_of(event_type: &str, data: &IncomingData) -> Option<String> {
     };
     if event_type.starts_with("customer.") && data.object["object"] == "customer" {
         return id(&data.object["id"]);
+    }
+    if event_type == DISPUTE_CLOSED {
+        return id(&data.object["charge"]);
     }
     // What is detached has no customer any more; it had one.
     id(&data.object["customer"]).or_else(|| id(&data.previous_attributes["customer"]))
@@ -301,6 +308,10 @@ mod tests {
             (
                 "customer.deleted",
                 json!({"object": {"id": "cus_1", "object": "customer"}}),
+            ),
+            (
+                "charge.dispute.closed",
+                json!({"object": {"id": "du_1", "charge": "cus_1", "payment_intent": "pi_1"}}),
             ),
         ] {
             let event = read(event_type, data);

@@ -2,6 +2,7 @@
 //! deleted, and what is over is written on the workspaces alone: an agent is told by its age, so that a call finds it in
 //! what it reads anyway.
 
+use super::customer::rewritten;
 use super::state::Billing;
 use crate::app::App;
 use crate::domain::agents::Agent;
@@ -63,11 +64,8 @@ async fn follow(app: &App, account: &Account) -> Result<()> {
         reduced,
         ..account.billing.next()
     };
-    let update = Update::of(account.key())
-        .set("billing", &billing)?
-        .when(account.billing.unchanged()?);
-    // Whoever wrote in between makes them follow, or the next look does.
-    match app.db().update(&update).await? {
+    // Whoever wrote in between makes them follow, or the next look does; a closed account has none that could.
+    match app.db().update(&rewritten(account, &billing)?).await? {
         Outcome::Applied(_) | Outcome::Refused(_) => Ok(()),
     }
 }

@@ -23,6 +23,7 @@ pub mod read;
 pub mod reconcile;
 mod snapshot;
 pub mod state;
+mod taken;
 pub mod webhook;
 pub mod worker;
 
@@ -30,3 +31,4 @@ pub use apply::apply;
 pub use derive::{GRACE, Standing, TakeBack};
 pub use snapshot::{Snapshot, fetch};
 pub use state::{Billing, StripeCustomer, Subscription};
+pub use taken::Shortfall;

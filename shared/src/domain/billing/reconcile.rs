@@ -130,5 +130,14 @@ async fn differences(app: &App, account: &Account, snapshot: &Snapshot) -> Resul
             found.push(format!("not granted: {} ({})", grant.amount.cbt(), grant.reason));
         }
     }
+    for going in snapshot.take_backs()? {
+        if !ledger::has(app, account.user_id, &going.operation).await? {
+            found.push(format!(
+                "not taken back: {} ({})",
+                going.amount.cbt(),
+                going.reason
+            ));
+        }
+    }
     Ok(found)
 }

@@ -20,6 +20,9 @@ use crate::store::keys;
 /// How often a look is begun again because the account was written meanwhile.
 const TRIES: u32 = 5;
 
+/// How ids of charges begin.
+const CHARGE: &str = "ch_";
+
 /// How many customers are looked at side by side.
 const WIDTH: usize = 4;
 
@@ -59,6 +62,12 @@ pub async fn carry_out(app: &App, bodies: &[&str]) -> Vec<usize> {
 }
 
 async fn carried_out(app: &App, customer: &str, compare: bool) -> Result<()> {
+    if customer.starts_with(CHARGE) {
+        return match app.stripe()?.payer(customer).await? {
+            Some(payer) => look(app, &payer).await,
+            None => Ok(()),
+        };
+    }
     if compare && let Some(held) = holder(app, customer).await? {
         reconcile::compare(app, held.user_id).await?;
     }

@@ -103,8 +103,11 @@ impl From<Price> for PriceFacts {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Customer {
+    pub(super) id: String,
     #[serde(default)]
     pub(super) deleted: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) metadata: HashMap<String, String>,
     invoice_settings: Option<InvoiceSettings>,
 }
 
@@ -197,15 +200,43 @@ pub(super) struct Charge {
     pub(super) id: String,
     #[serde(default)]
     amount_refunded: i64,
+    #[serde(default)]
+    disputed: bool,
     payment_intent: Option<Ref>,
+    customer: Option<Ref>,
 }
 
 impl Charge {
-    /// Its payment, if something of it was given back.
+    /// Who paid it.
+    pub(super) fn payer(self) -> Option<String> {
+        self.customer.map(Ref::id)
+    }
+
+    /// Its payment, if something of it was given back, or is disputed.
     pub(super) fn refunded(self) -> Option<String> {
         self.payment_intent
-            .filter(|_| self.amount_refunded > 0)
+            .filter(|_| self.amount_refunded > 0 || self.disputed)
             .map(Ref::id)
+    }
+}
+
+/// <https://docs.stripe.com/api/disputes/object>
+#[derive(Debug, Deserialize)]
+pub(super) struct Dispute {
+    id: String,
+    amount: i64,
+    status: String,
+    payment_intent: Option<Ref>,
+}
+
+impl Dispute {
+    /// What was given back by it, if it is lost. Until then nothing is decided.
+    pub(super) fn facts(self) -> Option<RefundFacts> {
+        (self.status == "lost").then(|| RefundFacts {
+            id: self.id,
+            payment_intent: self.payment_intent.map(Ref::id),
+            amount: self.amount,
+        })
     }
 }
 

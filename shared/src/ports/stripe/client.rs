@@ -16,8 +16,14 @@ use crate::store::db::back_off;
 /// Stripe itself.
 pub const STRIPE: &str = "https://api.stripe.com";
 
+/// Says that an answer is the first one under its key. <https://docs.stripe.com/api/idempotent_requests>
+const REPLAYED: &str = "idempotent-replayed";
+
 /// How often one request is sent at most.
 const TRIES: u32 = 3;
+
+/// How many keys one operation has at most, each used after the one before ended in a failure that Stripe keeps.
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// How long one try may take. Stripe answers within two seconds, but for payments.
 const TRY: Duration = Duration::from_secs(8);
@@ -59,6 +65,28 @@ impl Keys {
     }
 }
 
+/// What a request came to that was not answered.
+pub(super) enum Failure {
+    /// As `Tried::Kept`.
+    Kept(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Kept(error) | Failure::Other(error) => error,
+        }
+    }
+}
+
 /// Stripe over HTTP.
 pub struct StripeApi {
     http: reqwest::Client,
@@ -72,6 +100,9 @@ enum Tried {
     Answered(Vec<u8>),
     /// Perhaps carried out, perhaps not: the same key finds out.
     Again(Error),
+    /// A failure of Stripe's own under this key, which it keeps and answers again for a day: perhaps carried out, perhaps
+    /// not, and the same key will not find out.
+    Kept(Error),
     /// The key is not good.
     Unauthorized,
     Refused(Error),
@@ -99,13 +130,35 @@ impl StripeApi {
         self.send(&request.build(), None).await
     }
 
-    /// Does something, once under this key.
+    /// Does something, once under this key; where Stripe itself failed, and keeps that under the key, begun anew. So it must
+    /// do no harm to do it twice. Each caller comes to the same keys in the same order.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         request: &impl StripeRequest,
         key: &OperationKey,
     ) -> Result<T> {
-        self.send(&request.build(), Some(key)).await
+        let request = request.build();
+        let mut n = 0;
+        loop {
+            match self.attempt(&request, key, n).await {
+                Err(Failure::Kept(_)) if n + 1 < ATTEMPTS => n += 1,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// One of these attempts, for whoever has to look in between whether the one before came to something all the same.
+    pub(super) async fn attempt<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+        key: &OperationKey,
+        n: u32,
+    ) -> std::result::Result<T, Failure> {
+        let done = self.tried(request, Some(&key.attempt(n))).await;
+        if let Err(Failure::Kept(error)) = &done {
+            tracing::warn!(error = %error, stripe.key = key.as_str(), attempt = n, "Stripe keeps a failure of its own");
+        }
+        done
     }
 
     pub(super) async fn send<T: DeserializeOwned>(
@@ -113,23 +166,32 @@ impl StripeApi {
         request: &RequestBuilder,
         key: Option<&OperationKey>,
     ) -> Result<T> {
+        Ok(self.tried(request, key).await?)
+    }
+
+    async fn tried<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+        key: Option<&OperationKey>,
+    ) -> std::result::Result<T, Failure> {
         let mut age = CACHE_LIFE;
         let mut n = 0;
         loop {
             let keys = Keys::parse(&self.secrets.younger_than(&self.secret, age).await?)?;
             let error = match self.once(request, key, &keys.secret_key).await {
-                Tried::Answered(body) => return read(request, &body),
-                Tried::Refused(error) => return Err(error),
+                Tried::Answered(body) => return Ok(read(request, &body)?),
+                Tried::Refused(error) => return Err(error.into()),
+                Tried::Kept(error) => return Err(Failure::Kept(error)),
                 Tried::Unauthorized if age > REFETCH => {
                     age = REFETCH; // the key may have been rotated
                     continue;
                 }
-                Tried::Unauthorized => return Err(Error::internal("Stripe refuses our secret key")),
+                Tried::Unauthorized => return Err(Error::internal("Stripe refuses our secret key").into()),
                 Tried::Again(error) => error,
             };
             n += 1;
             if n >= TRIES {
-                return Err(error);
+                return Err(error.into());
             }
             back_off(n + 2).await;
         }
@@ -167,8 +229,12 @@ impl StripeApi {
             Err(error) => return Tried::Again(Error::Unavailable(Box::new(error))),
         };
         let status = answer.status().as_u16();
+        let replayed = answer.headers().get(REPLAYED).is_some_and(|v| v == "true");
         match answer.bytes().await {
-            Ok(body) => judge(status, body.to_vec()),
+            Ok(body) => match judge(status, body.to_vec()) {
+                Tried::Again(error) if replayed => Tried::Kept(error),
+                tried => tried,
+            },
             Err(error) => Tried::Again(Error::Unavailable(Box::new(error))),
         }
     }
@@ -239,7 +305,7 @@ mod tests {
 
     fn error(status: u16, body: &str) -> Error {
         match judge(status, body.into()) {
-            Tried::Again(error) | Tried::Refused(error) => error,
+            Tried::Again(error) | Tried::Kept(error) | Tried::Refused(error) => error,
             Tried::Unauthorized => Error::Unauthenticated("key"),
             Tried::Answered(_) => panic!("an answer"),
         }

@@ -31,6 +31,14 @@ impl OperationKey {
         Self(name)
     }
 
+    /// The same operation, begun anew after `n` attempts that came to nothing.
+    pub fn attempt(&self, n: u32) -> Self {
+        match n {
+            0 => self.clone(),
+            _ => self.step(&format!("attempt-{n}")),
+        }
+    }
+
     /// The same operation's next step.
     pub fn step(&self, step: &str) -> Self {
         Self::new(format!("{step}:{}", self.0))
@@ -311,10 +319,10 @@ pub struct TopUpFacts {
     pub payment_intent: Option<String>,
 }
 
-/// A payment that was given back, in whole or in part.
+/// A payment that was given back, in whole or in part: by us, or by a dispute that we lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundFacts {
-    /// Its id.
+    /// The refund's id, or the dispute's.
     pub id: String,
     /// Which payment.
     pub payment_intent: Option<String>,
@@ -344,10 +352,11 @@ pub struct PaymentMethodFacts {
 
 /// Stripe. Reads are repeated when they fail; a POST too, under the same key. Errors: `PaymentFailed` when a card is
 /// refused, `NotFound` for what Stripe does not have, `KeyReused`, `Unavailable` when nobody knows whether it happened
-/// (the same key finds out), else `Upstream`.
+/// (the same key finds out), else `Upstream`. A failure of Stripe's own, which it keeps under its key for a day, does not
+/// stand in the way: the next attempt has a key that follows from the same.
 #[async_trait]
 pub trait Stripe: Send + Sync {
-    /// Makes a customer; answers its id.
+    /// Makes a customer, unless an attempt under this key that seemed to fail did; answers its id.
     async fn create_customer(&self, new: &NewCustomer, key: &OperationKey) -> Result<String>;
     /// Whether there is such a customer, and it was not deleted.
     async fn has_customer(&self, customer: &str) -> Result<bool>;
@@ -378,10 +387,12 @@ pub trait Stripe: Send + Sync {
     -> Result<Listed<InvoiceFacts>>;
     /// All Checkout sessions of a customer that sell cbT.
     async fn top_ups(&self, customer: &str) -> Result<Vec<TopUpFacts>>;
-    /// The payments of a customer of which something was given back.
+    /// The payments of a customer of which something was given back, or is disputed.
     async fn refunded(&self, customer: &str) -> Result<Vec<String>>;
-    /// All that was given back of this payment.
+    /// All that was given back of this payment, disputes that were lost among it.
     async fn refunds(&self, payment_intent: &str) -> Result<Vec<RefundFacts>>;
+    /// Whose a charge is.
+    async fn payer(&self, charge: &str) -> Result<Option<String>>;
     /// How the customer pays.
     async fn payment_method(&self, customer: &str) -> Result<Option<PaymentMethodFacts>>;
 }

@@ -24,16 +24,17 @@ use stripe_checkout::checkout_session::{
     ExpireCheckoutSession, ListCheckoutSession,
 };
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
-use stripe_core::charge::ListCharge;
-use stripe_core::customer::{CreateCustomer, ListPaymentMethodsCustomer, RetrieveCustomer};
+use stripe_core::charge::{ListCharge, RetrieveCharge};
+use stripe_core::customer::{CreateCustomer, ListCustomer, ListPaymentMethodsCustomer, RetrieveCustomer};
 use stripe_core::refund::ListRefund;
 use stripe_product::price::{ListPrice, RetrievePrice};
 use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus};
 
 use super::answers::{
-    CBT, Charge, Customer, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Refund, Session,
-    Subscription,
+    CBT, Charge, Customer, Dispute, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Refund,
+    Session, Subscription,
 };
+use super::client::{ATTEMPTS, Failure};
 use super::{
     CheckoutPage, InvoiceFacts, Listed, NewCheckout, NewCustomer, OperationKey, PaymentMethodFacts,
     PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts,
@@ -117,6 +118,21 @@ impl StripeApi {
         Err(Error::internal("a list of Stripe's does not end"))
     }
 
+    /// A customer that was made for this person, though whoever made it was not told.
+    async fn made_for(&self, new: &NewCustomer) -> Result<Option<String>> {
+        let request = |after: Option<&str>| {
+            let request = ListCustomer::new().email(&new.email).limit(PAGE);
+            match after {
+                Some(after) => request.starting_after(after),
+                None => request,
+            }
+        };
+        let all: Vec<Customer> = self.whole(request, |customer: &Customer| &customer.id).await?;
+        let user = new.user.to_string();
+        let mut known = all.into_iter().filter(|c| c.metadata.get(USER) == Some(&user));
+        Ok(known.next_back().map(|oldest| oldest.id))
+    }
+
     /// An invoice shows ten lines; whoever changes plans more often within a period has more.
     async fn all_lines(&self, mut invoice: InvoiceFacts) -> Result<InvoiceFacts> {
         let path = format!("/invoices/{}/lines", invoice.id);
@@ -140,8 +156,17 @@ impl Stripe for StripeApi {
             .email(&new.email)
             .name(&new.name)
             .metadata(HashMap::from([(USER.to_owned(), new.user.to_string())]));
-        let made: Made = self.post(&request, key).await?;
-        Ok(made.id)
+        let request = request.build();
+        let mut n = 0;
+        loop {
+            match self.attempt::<Made>(&request, key, n).await {
+                Err(Failure::Kept(_)) if n + 1 < ATTEMPTS => n += 1,
+                done => return Ok(done?.id),
+            }
+            if let Some(made) = self.made_for(new).await? {
+                return Ok(made);
+            }
+        }
     }
 
     async fn has_customer(&self, customer: &str) -> Result<bool> {
@@ -312,8 +337,22 @@ impl Stripe for StripeApi {
 
     async fn refunds(&self, payment_intent: &str) -> Result<Vec<RefundFacts>> {
         let request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
-        let list: List<Refund> = self.get(&request).await?;
-        Ok(list.data.into_iter().filter_map(Refund::facts).collect())
+        let refunds: List<Refund> = self.get(&request).await?;
+        let of = [("payment_intent", payment_intent), ("limit", "100")];
+        let request = RequestBuilder::new(StripeMethod::Get, "/disputes").query(&of);
+        let disputes: List<Dispute> = self.send(&request, None).await?;
+        let refunds = refunds.data.into_iter().filter_map(Refund::facts);
+        Ok(refunds
+            .chain(disputes.data.into_iter().filter_map(Dispute::facts))
+            .collect())
+    }
+
+    async fn payer(&self, charge: &str) -> Result<Option<String>> {
+        match self.get::<Charge>(&RetrieveCharge::new(charge)).await {
+            Ok(charge) => Ok(charge.payer()),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn payment_method(&self, customer: &str) -> Result<Option<PaymentMethodFacts>> {

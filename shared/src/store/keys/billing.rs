@@ -54,6 +54,21 @@ pub fn billing_drift(found_at: Timestamp, user: UserId) -> Key {
     Key::raw(DRIFT, format!("{}#{user}", sortable(found_at)))
 }
 
+/// What could not be taken back after this refund.
+pub fn billing_shortfall(refund: &str) -> Key {
+    Key::raw(SHORTFALL, refund)
+}
+
+/// Everything that could not be taken back.
+pub fn billing_shortfalls() -> List {
+    List {
+        pk: SHORTFALL.into(),
+        prefix: "",
+    }
+}
+
+const SHORTFALL: &str = "BILLINGSHORTFALL";
+
 const DRIFT: &str = "BILLINGDRIFT";
 
 /// All differences, oldest first.

@@ -2,6 +2,7 @@
 
 import { complete } from './billing/checkout.mjs';
 import { personOf } from './pages/checkout.mjs';
+import { dispute } from './payments/intents.mjs';
 import { render } from './render.mjs';
 import { invalid } from './wire/errors.mjs';
 
@@ -63,6 +64,8 @@ export const CONTROL = {
     account.store.get('webhook_endpoint', id).$.secrets = secrets;
     return {};
   },
+  /** The payer's bank takes a charge back: `{status: 'needs_response', 'won' or 'lost', amount}`. */
+  'POST /_peer/dispute/:id': ({ account }, order, { id }) => render(account, dispute(account, account.store.get('charge', id), order)),
   /** A person pays at the page of a session: `{card, email, name, country}`. */
   'POST /_peer/checkout/:id': ({ account }, person, { id }) => render(account, complete(account, account.store.get('checkout.session', id), personOf({ card: '4242424242424242', ...person }))),
 };

@@ -16,6 +16,7 @@ const KINDS = {
   setup_intent: ['seti', 'setupintent'],
   charge: ['ch', 'charge'],
   refund: ['re', 'refund'],
+  dispute: ['du', 'dispute'],
   subscription: ['sub', 'subscription'],
   subscription_item: ['si', 'subscription_item'],
   invoice: ['in', 'invoice'],

@@ -182,6 +182,35 @@ export function keepCard(account, customer, method, metadata = {}) {
   return intent;
 }
 
+/** The bank takes a charge back; until it is closed (`won` or `lost`) nothing is decided. */
+export function dispute(account, charge, { status = 'needs_response', amount }) {
+  const known = account.store.all('dispute').find((entry) => entry.charge === charge.id);
+  const made = known ?? account.store.add({
+    object: 'dispute',
+    amount: amount ?? charge.amount,
+    balance_transactions: [],
+    charge: charge.id,
+    created: account.clockOf(charge.customer).now,
+    currency: charge.currency,
+    enhanced_eligibility_types: [],
+    evidence: {},
+    evidence_details: { due_by: null, has_evidence: false, past_due: false, submission_count: 0 },
+    is_charge_refundable: false,
+    livemode: false,
+    metadata: {},
+    payment_intent: charge.payment_intent,
+    reason: 'fraudulent',
+    status: 'needs_response',
+  });
+  charge.disputed = true;
+  if (!known) account.emit('charge.dispute.created', { ...made });
+  if (['won', 'lost'].includes(status) && made.status !== status) {
+    made.status = status;
+    account.emit('charge.dispute.closed', { ...made });
+  }
+  return made;
+}
+
 /** Gives back a charge or a part of it. */
 export function refund(account, charge, { amount, reason = null, metadata = {} }) {
   if (charge.status !== 'succeeded') throw invalid(`Charge ${charge.id} has not been paid, so it cannot be refunded.`, { code: 'charge_not_refundable' });

@@ -122,4 +122,6 @@ export const routes = [
   ],
   ['GET /v1/refunds', { ...PAGE, created: RANGE, charge: id, payment_intent: id }, listOf('refund', '/v1/refunds', 'charge', 'payment_intent')],
   ['GET /v1/refunds/:id', {}, one('refund')],
+  ['GET /v1/disputes', { ...PAGE, created: RANGE, charge: id, payment_intent: id }, listOf('dispute', '/v1/disputes', 'charge', 'payment_intent')],
+  ['GET /v1/disputes/:id', {}, one('dispute')],
 ];

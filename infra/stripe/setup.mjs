@@ -18,17 +18,24 @@ const PAUSE_MS = 500;
 const TAX_CODE = 'txcd_10103001';
 
 const EVENTS = [
+  'charge.dispute.closed',
+  'charge.refunded',
+  'checkout.session.async_payment_succeeded',
   'checkout.session.completed',
+  'customer.deleted',
   'customer.subscription.created',
-  'customer.subscription.updated',
   'customer.subscription.deleted',
+  'customer.subscription.paused',
+  'customer.subscription.resumed',
   'customer.subscription.trial_will_end',
+  'customer.subscription.updated',
+  'invoice.marked_uncollectible',
   'invoice.paid',
-  'invoice.payment_succeeded',
   'invoice.payment_failed',
+  'invoice.payment_succeeded',
+  'invoice.voided',
   'payment_method.attached',
   'payment_method.detached',
-  'charge.refunded',
 ];
 
 const PORTAL = {

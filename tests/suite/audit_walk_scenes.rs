@@ -1,18 +1,15 @@
 //! For each live write: somebody for whom it succeeds, as the audit walk sends it.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use camarad::config::ProviderConfig;
-use camarad::context::Context;
-use camarad::domain::audit::person;
-use camarad::domain::auth::second_factor::shown;
-use camarad::domain::auth::sessions::Session;
 use camarad::domain::plans::Plan;
-use camarad::domain::users::identity::{Identity, LinkedIdentity};
-use camarad::ids::{IdentityId, UserId};
+use camarad::ids::UserId;
 use camarad::money::Cbt;
 use camarad::store::record::AuditRecord;
-use camarad_tests::app::{Client, MAIL_FROM, OPERATOR, PUBLIC_URL, Setup, TestApp};
+use camarad_tests::app::{Client, MAIL_FROM, OPERATOR, PUBLIC_URL, Setup};
+use camarad_tests::billing::{GOOD, Shop};
 use camarad_tests::engine;
 use camarad_tests::faults::Faults;
 use camarad_tests::peers::ai::{AiPeer, Behaviour};
@@ -22,7 +19,7 @@ use futures_util::StreamExt;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::auth_magic_link::{VERIFY, open};
+use crate::auth_magic_link::VERIFY;
 use crate::desk::{agent, fund, say, workspace};
 use crate::onboarding_undone::wish;
 use crate::usage_record::scene;
@@ -30,13 +27,18 @@ use crate::usage_record::scene;
 /// What all of them browse with.
 pub const BROWSER: &str = "Firefox/150";
 
-const FACTOR: &str = "/api/user/security/2fa";
-
-/// A deployment with mail, an identity provider and an AI provider, over a table that can be told to fail.
+/// A deployment with mail, Stripe, an identity provider and an AI provider, over a table that can be told to fail.
 pub struct World {
-    pub t: TestApp,
+    shop: Shop,
     pub faults: Faults,
     _peer: OidcPeer,
+}
+
+impl Deref for World {
+    type Target = Shop;
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
 }
 
 /// A request that will succeed.
@@ -46,12 +48,6 @@ pub struct Ready {
     pub body: Option<String>,
     /// Who does it, where that is known before.
     pub user: Option<UserId>,
-}
-
-/// Somebody with a second factor.
-struct Factored {
-    who: Client,
-    secret: String,
 }
 
 impl World {
@@ -67,7 +63,7 @@ impl World {
         };
         let faults = Faults::new(1);
         let (db, raw) = engine::faulty_and_raw(&faults).await;
-        let mut t = TestApp::with(Setup {
+        let mut shop = Shop::with(Setup {
             ai: Some(AiPeer::start().await.unwrap()),
             db: Some(db),
             providers: vec![provider],
@@ -76,11 +72,11 @@ impl World {
             ..Setup::default()
         })
         .await;
-        t.dynamodb = raw;
+        shop.t.dynamodb = raw;
         // Their steps have a story of their own.
-        t.executions.hold(true);
+        shop.t.executions.hold(true);
         Self {
-            t,
+            shop,
             faults,
             _peer: peer,
         }
@@ -138,6 +134,7 @@ impl World {
             path if path.starts_with("/api/user/security") => self.security(route).await,
             path if path.starts_with("/api/user") => self.account(route).await,
             path if path.starts_with("/api/agents") => self.agents(route).await,
+            path if path.starts_with("/api/billing") => self.billing(route).await,
             path if path.starts_with("/api/workspaces") => self.workspaces(route).await,
             "/api/ledger/grant" => Some(self.grant().await),
             "/api/usage/record" => Some(scene(&self.t, self.operator().await).await),
@@ -168,165 +165,6 @@ impl World {
         Some(id.parse().unwrap())
     }
 
-    async fn signing_in(&self, route: &Route) -> Option<Ready> {
-        let path = route.path.as_str();
-        Some(match path {
-            "/api/auth/refresh" => {
-                let ann = self.person("ann").await;
-                let (_, token) = self.session(ann.user.unwrap(), false).await;
-                nobody_yet(&ann, path, json!({"refreshToken": token}))
-            }
-            "/api/auth/logout" => ready(self.person("ann").await, path, None),
-            "/api/auth/2fa" => {
-                let ann = self.factored().await;
-                let (_, token) = self.session(ann.who.user.unwrap(), true).await;
-                let body = json!({"mfaToken": token, "code": self.code(&ann)});
-                nobody_yet(&ann.who, path, body)
-            }
-            "/api/auth/step-up" => {
-                let ann = self.factored().await;
-                let body = json!({"code": self.code(&ann)});
-                ready(ann.who, path, Some(body))
-            }
-            "/api/auth/magic-link" => {
-                let who = self.t.anonymous().header("User-Agent", BROWSER);
-                let body = json!({"email": "zoe@example.com", "mode": "token"});
-                Ready {
-                    who,
-                    path: path.into(),
-                    body: Some(body.to_string()),
-                    user: None,
-                }
-            }
-            VERIFY => self.link().await,
-            _ => return None,
-        })
-    }
-
-    /// An opened link of somebody who has signed in with one before.
-    async fn link(&self) -> Ready {
-        let address = json!({"email": "mia@example.com", "mode": "token"});
-        let mut opened = Vec::new();
-        for _ in 0..2 {
-            let asked = self
-                .t
-                .anonymous()
-                .post("/api/auth/magic-link", address.clone())
-                .await;
-            asked.json(202);
-            let order: Value = serde_json::from_str(self.t.mail_queue().await.last().unwrap()).unwrap();
-            let text = order.to_string();
-            let link = text.split(PUBLIC_URL).nth(1).unwrap().split('"').next().unwrap();
-            opened.push(open(&self.t, link).await);
-        }
-        let (last, first) = (opened.pop().unwrap(), opened.pop().unwrap());
-        first.confirm().await.json(200);
-        Ready {
-            who: last.browser.header("User-Agent", BROWSER),
-            path: VERIFY.into(),
-            body: Some(last.form),
-            user: None,
-        }
-    }
-
-    /// A session with its refresh token; one that waits for the second factor, with what ends the wait.
-    async fn session(&self, user: UserId, waits: bool) -> (Session, String) {
-        let clock = self.t.app.clock();
-        let key = person::key_of(&self.t.app, user, clock.now()).await.unwrap();
-        let context = Context::system("fixture", clock.now()).with_key(Some(key));
-        let (mut session, token) = Session::start(user, "local", &context, clock).unwrap();
-        if waits {
-            session = session.waiting(clock.now()).unwrap();
-        }
-        self.t.app.db().put(&session, None).await.unwrap();
-        (session, token.expose())
-    }
-
-    async fn factored(&self) -> Factored {
-        let who = self.person("ann").await;
-        let secret = set_up(&who).await;
-        let ann = Factored { who, secret };
-        let code = json!({"code": self.code(&ann)});
-        ann.who.post(&format!("{FACTOR}/verify"), code).await.json(200);
-        // Each code is good once.
-        self.t.clock.advance(SignedDuration::from_secs(60));
-        ann
-    }
-
-    fn code(&self, of: &Factored) -> String {
-        shown(&of.secret, self.t.app.clock().now()).unwrap()
-    }
-
-    async fn security(&self, route: &Route) -> Option<Ready> {
-        let path = route.path.as_str();
-        let at = |id: &dyn std::fmt::Display| path.replace("{id}", &id.to_string());
-        Some(match route.name().as_str() {
-            "DELETE /api/user/security/2fa" => ready(self.factored().await.who, path, None),
-            "POST /api/user/security/2fa/recovery-codes" => ready(self.factored().await.who, path, None),
-            "POST /api/user/security/2fa/verify" => {
-                let who = self.person("ann").await;
-                let secret = set_up(&who).await;
-                let ann = Factored { who, secret };
-                let body = json!({"code": self.code(&ann)});
-                ready(ann.who, path, Some(body))
-            }
-            "POST /api/user/security/2fa" => ready(self.person("ann").await, path, None),
-            "POST /api/user/security/api-keys" => {
-                let body = json!({"name": "ci", "scopes": ["user:read"]});
-                ready(self.person("ann").await, path, Some(body))
-            }
-            "DELETE /api/user/security/api-keys/{id}" => {
-                let ann = self.person("ann").await;
-                let body = json!({"name": "ci", "scopes": ["user:read"]});
-                let made = ann.post("/api/user/security/api-keys", body).await.json(201);
-                ready(
-                    ann,
-                    &path.replace("{id}", made["apiKey"]["id"].as_str().unwrap()),
-                    None,
-                )
-            }
-            "POST /api/user/security/identities" => {
-                let body = json!({"provider": "local", "mode": "token"});
-                ready(self.person("ann").await, path, Some(body))
-            }
-            "DELETE /api/user/security/identities/{id}" => {
-                let ann = self.person("ann").await;
-                let id = self.linked(ann.user.unwrap()).await;
-                ready(ann, &at(&id), None)
-            }
-            "POST /api/user/security/sessions/revoke-others" => {
-                let ann = self.person("ann").await;
-                self.session(ann.user.unwrap(), false).await;
-                self.session(ann.user.unwrap(), true).await;
-                ready(ann, path, None)
-            }
-            "DELETE /api/user/security/sessions/{id}" => {
-                let ann = self.person("ann").await;
-                let (other, _) = self.session(ann.user.unwrap(), false).await;
-                ready(ann, &at(&other.id), None)
-            }
-            _ => return None,
-        })
-    }
-
-    /// A provider's account that opens this person's.
-    async fn linked(&self, user_id: UserId) -> IdentityId {
-        let clock = self.t.app.clock();
-        let identity = Identity {
-            id: IdentityId::new(clock),
-            provider: "local".into(),
-            subject: format!("subject of {user_id}"),
-            user_id,
-            linked_at: clock.now(),
-        };
-        let id = identity.id;
-        self.t.app.db().put(&identity, None).await.unwrap();
-        let email = "ann@example.com".into();
-        let listed = LinkedIdentity { identity, email };
-        self.t.app.db().put(&listed, None).await.unwrap();
-        id
-    }
-
     async fn account(&self, route: &Route) -> Option<Ready> {
         let body = match route.name().as_str() {
             "PATCH /api/user" => Some(json!({"name": "Annabel"})),
@@ -336,6 +174,25 @@ impl World {
             _ => return None,
         };
         Some(ready(self.person("ann").await, &route.path, body))
+    }
+
+    /// Somebody who has a subscription at Stripe, or is about to begin one.
+    async fn billing(&self, route: &Route) -> Option<Ready> {
+        let body = match route.name().as_str() {
+            "POST /api/billing/checkout" => Some(json!({"planId": "personal"})),
+            "POST /api/billing/change-plan" => Some(json!({"planId": "business"})),
+            "POST /api/billing/portal" => Some(json!({})),
+            "POST /api/billing/topup" => Some(json!({"cbt": "10000"})),
+            "POST /api/billing/cancel" | "POST /api/billing/resume" => None,
+            _ => return None,
+        };
+        let name = format!("ann.{}", UserId::new(self.t.app.clock())).to_lowercase();
+        let ann = self.shop.person(&name).await.header("User-Agent", BROWSER);
+        if !route.path.ends_with("/checkout") {
+            self.subscribe(&ann, "personal", GOOD).await;
+            self.settle().await;
+        }
+        Some(ready(ann.once("billing"), &route.path, body))
     }
 
     async fn workspaces(&self, route: &Route) -> Option<Ready> {
@@ -434,12 +291,7 @@ impl World {
     }
 }
 
-async fn set_up(who: &Client) -> String {
-    let setup = who.post(FACTOR, json!({})).await.json(200);
-    setup["secret"].as_str().unwrap().to_owned()
-}
-
-fn ready(who: Client, path: &str, body: Option<Value>) -> Ready {
+pub fn ready(who: Client, path: &str, body: Option<Value>) -> Ready {
     Ready {
         user: who.user,
         who,
@@ -449,7 +301,7 @@ fn ready(who: Client, path: &str, body: Option<Value>) -> Ready {
 }
 
 /// A request without an access token, in the end this person's.
-fn nobody_yet(person: &Client, path: &str, body: Value) -> Ready {
+pub fn nobody_yet(person: &Client, path: &str, body: Value) -> Ready {
     let mut who = person.clone();
     who.token = None;
     ready(who, path, Some(body))

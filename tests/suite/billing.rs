@@ -127,3 +127,13 @@ fn the_catalogue_that_stripe_is_set_up_from_is_the_plans() {
     let told: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(told, made, "UPDATE_CATALOGUE=1 writes it");
 }
+
+#[test]
+fn the_endpoint_at_stripe_is_told_of_every_event_that_counts() {
+    let file = camarad_tests::app::stack::repository().join("infra/stripe/setup.mjs");
+    let text = std::fs::read_to_string(file).unwrap();
+    let ordered = text.split("const EVENTS = [").nth(1).unwrap();
+    let ordered = ordered.split("];").next().unwrap().split('\'').skip(1).step_by(2);
+    let known = camarad::domain::billing::event::KNOWN;
+    assert_eq!(ordered.collect::<Vec<_>>(), known);
+}

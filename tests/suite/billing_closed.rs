@@ -26,14 +26,24 @@ async fn a_deleted_account_pays_nothing_more_and_stays_closed_whatever_stripe_te
     // The deletion's own event orders the end of the subscription.
     shop.publish().await;
     shop.work().await;
-    let all = shop.read(&format!("subscriptions?customer={customer}&status=all")).await;
-    let states: Vec<_> = all["data"].as_array().unwrap().iter().map(|s| s["status"].clone()).collect();
+    let all = shop
+        .read(&format!("subscriptions?customer={customer}&status=all"))
+        .await;
+    let states: Vec<_> = all["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["status"].clone())
+        .collect();
     assert_eq!(states, [json!("canceled")]);
     let key = keys::account(user);
     let closed = shop.t.app.db().get::<Account>(&key).await.unwrap();
     let grants = async || {
         let page = camarad::store::PageRequest::of(1_000);
-        camarad::domain::ledger::entries(&shop.t.app, user, &page).await.map(|p| p.items.len()).unwrap_or_default()
+        camarad::domain::ledger::entries(&shop.t.app, user, &page)
+            .await
+            .map(|p| p.items.len())
+            .unwrap_or_default()
     };
     let granted = grants().await;
     for told in late.iter().chain(&shop.news().await) {
@@ -48,7 +58,11 @@ async fn a_deleted_account_pays_nothing_more_and_stays_closed_whatever_stripe_te
     assert!(now.is_none_or(|a| a.status == SubscriptionStatus::Closed));
     assert_eq!(grants().await, granted);
     let invoices = shop.read(&format!("invoices?customer={customer}")).await;
-    assert_eq!(invoices["data"].as_array().unwrap().len(), 2, "the trial's and the month's: {invoices}");
+    assert_eq!(
+        invoices["data"].as_array().unwrap().len(),
+        2,
+        "the trial's and the month's: {invoices}"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +72,12 @@ async fn there_is_one_trial_however_often_somebody_begins() {
     for n in 0..3 {
         shop.subscribe(&ann, "personal", GOOD).await;
         shop.settle().await;
-        let all = shop.read(&format!("subscriptions?customer={}&status=all", shop.customer(&ann).await)).await;
+        let all = shop
+            .read(&format!(
+                "subscriptions?customer={}&status=all",
+                shop.customer(&ann).await
+            ))
+            .await;
         let all = all["data"].as_array().unwrap();
         let tried = all.iter().filter(|s| !s["trial_start"].is_null()).count();
         assert_eq!((all.len(), tried), (n + 1, 1));

@@ -54,14 +54,20 @@ async fn a_renewal_that_is_not_paid_leaves_a_week_of_full_use_and_then_reading()
     assert_eq!(times(&shop.notices(&ann).await, "payment.failed"), 1);
     // Another try fails, which is no news.
     let now = shop.t.app.clock().now();
-    let ann = shop.later(&ann, ends.duration_since(now) - SignedDuration::from_hours(3)).await;
+    let ann = shop
+        .later(&ann, ends.duration_since(now) - SignedDuration::from_hours(3))
+        .await;
     assert_eq!(times(&shop.notices(&ann).await, "payment.failed"), 1);
     new_workspace(&ann).await.json(201);
     // The week is over: by the clock, not by an event.
     shop.t.clock.advance(SignedDuration::from_hours(2));
     let ann = shop.t.sign_in(ann.user.unwrap()).await;
-    new_workspace(&ann).await.assert_problem(402, "subscription_required");
-    let rename = ann.patch(&format!("/api/workspaces/{home}"), json!({"name": "New"})).await;
+    new_workspace(&ann)
+        .await
+        .assert_problem(402, "subscription_required");
+    let rename = ann
+        .patch(&format!("/api/workspaces/{home}"), json!({"name": "New"}))
+        .await;
     rename.assert_problem(402, "subscription_required");
     ann.get(&format!("/api/workspaces/{home}")).await.json(200);
     let due = ann
@@ -73,11 +79,15 @@ async fn a_renewal_that_is_not_paid_leaves_a_week_of_full_use_and_then_reading()
     shop.replace_card(&customer, GOOD).await;
     let ann = shop.later(&ann, days(5)).await;
     let seen = shop.subscription(&ann).await;
-    assert_eq!((&seen["status"], &seen["graceEndsAt"]), (&json!("active"), &Value::Null));
+    assert_eq!(
+        (&seen["status"], &seen["graceEndsAt"]),
+        (&json!("active"), &Value::Null)
+    );
     let entries = shop.entries(&ann).await;
     let months = entries.iter().filter(|(.., why)| why.starts_with("A month"));
     assert_eq!(months.count(), 2, "{entries:#?}");
-    assert_eq!(times(&shop.notices(&ann).await, "subscription.renewed"), 1);
+    let renewed = times(&shop.notices(&ann).await, "subscription.renewed");
+    assert_eq!(renewed, 2, "after the trial, and now");
 }
 
 #[tokio::test]
@@ -96,13 +106,19 @@ async fn what_is_over_a_smaller_plans_limits_can_be_read_and_is_back_when_there_
         .json(200);
     let ann = shop.later(&ann, days(31)).await;
     assert_eq!(shop.subscription(&ann).await["plan"], json!("personal"));
-    let rename = async |home: &str| ann.patch(&format!("/api/workspaces/{home}"), json!({"name": "New"})).await;
+    let rename = async |home: &str| {
+        ann.patch(&format!("/api/workspaces/{home}"), json!({"name": "New"}))
+            .await
+    };
     for home in &homes[..3] {
         rename(home).await.json(200);
     }
     rename(&homes[3]).await.assert_problem(403, "plan_limit");
     ann.get(&format!("/api/workspaces/{}", homes[3])).await.json(200);
-    let touch = async |agent: &str| ann.patch(&format!("/api/agents/{agent}"), json!({"name": "Zed"})).await;
+    let touch = async |agent: &str| {
+        ann.patch(&format!("/api/agents/{agent}"), json!({"name": "Zed"}))
+            .await
+    };
     for agent in &made[..5] {
         touch(agent).await.json(200);
     }
@@ -137,6 +153,12 @@ async fn a_lapsed_account_has_its_trial_behind_it() {
         (&json!("canceled"), &json!(true), &json!(false))
     );
     let balance = ann.get("/api/ledger/balance").await.json(200);
-    assert_eq!(balance["available"], json!("0"), "what was to try with is gone: {balance}");
-    new_workspace(&ann).await.assert_problem(402, "subscription_required");
+    assert_eq!(
+        balance["available"],
+        json!("0"),
+        "what was to try with is gone: {balance}"
+    );
+    new_workspace(&ann)
+        .await
+        .assert_problem(402, "subscription_required");
 }

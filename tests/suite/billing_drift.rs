@@ -21,7 +21,9 @@ async fn drifts(shop: &Shop) -> Vec<Drift> {
 async fn compared(shop: &Shop, user: UserId) -> Vec<String> {
     let before = drifts(shop).await.len();
     shop.t.clock.advance(SignedDuration::from_secs(1));
-    scheduled::handle(shop.t.app.clone(), Job::CompareBilling).await.unwrap();
+    scheduled::handle(shop.t.app.clone(), Job::CompareBilling)
+        .await
+        .unwrap();
     shop.work().await;
     let found = drifts(shop).await;
     let found = found[before..].iter().filter(|d| d.user_id == user);
@@ -45,30 +47,54 @@ async fn whatever_stripe_told_in_vain_is_found_put_on_record_and_made_good() {
     shop.pass(days(31)).await;
     shop.news().await;
     let found = compared(&shop, user).await;
-    assert!(found.iter().any(|d| d.contains("not granted: 10000")), "{found:?}");
+    assert!(
+        found.iter().any(|d| d.contains("not granted: 10000")),
+        "{found:?}"
+    );
     assert!(found.iter().any(|d| d.contains("subscription")), "{found:?}");
     // A larger plan.
     let ann = shop.t.sign_in(user).await;
-    let up = ann.once("up").post("/api/billing/change-plan", json!({"planId": "business"}));
-    up.await.json(200);
+    ann.once("up")
+        .post("/api/billing/change-plan", json!({"planId": "business"}))
+        .await
+        .json(200);
     shop.news().await;
     let found = compared(&shop, user).await;
     assert!(found.iter().any(|d| d.starts_with("plan: Personal")), "{found:?}");
     assert_eq!(shop.subscription(&ann).await["plan"], json!("business"));
     // A pack, and the money for it back.
-    let page = ann.once("pack").post("/api/billing/topup", json!({"cbt": "50000"}));
-    shop.pay(page.await.json(201)["sessionId"].as_str().unwrap(), GOOD).await;
+    let page = ann
+        .once("pack")
+        .post("/api/billing/topup", json!({"cbt": "50000"}))
+        .await
+        .json(201);
+    shop.pay(page["sessionId"].as_str().unwrap(), GOOD).await;
     shop.news().await;
     let found = compared(&shop, user).await;
     assert_eq!(found, ["not granted: 50000 (50000 cbT bought)"]);
-    let charges = shop.read(&format!("charges?customer={}", shop.customer(&ann).await)).await;
-    shop.form("refunds", &[("charge", charges["data"][0]["id"].as_str().unwrap())]).await;
+    let charges = shop
+        .read(&format!("charges?customer={}", shop.customer(&ann).await))
+        .await;
+    shop.form(
+        "refunds",
+        &[("charge", charges["data"][0]["id"].as_str().unwrap())],
+    )
+    .await;
     shop.news().await;
     let found = compared(&shop, user).await;
-    assert!(found.len() == 1 && found[0].starts_with("not taken back: 50000"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("not taken back: 50000"),
+        "{found:?}"
+    );
     // An end.
-    let all = shop.read(&format!("subscriptions?customer={}", shop.customer(&ann).await)).await;
-    shop.remove(&format!("subscriptions/{}", all["data"][0]["id"].as_str().unwrap())).await;
+    let all = shop
+        .read(&format!("subscriptions?customer={}", shop.customer(&ann).await))
+        .await;
+    shop.remove(&format!(
+        "subscriptions/{}",
+        all["data"][0]["id"].as_str().unwrap()
+    ))
+    .await;
     shop.news().await;
     let found = compared(&shop, user).await;
     assert!(found.iter().any(|d| d.starts_with("status: Active")), "{found:?}");
@@ -89,10 +115,16 @@ async fn what_the_table_says_wrongly_is_put_right_and_the_ledger_is_only_added_t
     let found = compared(&shop, user).await;
     assert_eq!(
         found,
-        ["status: PastDue, Stripe says Active", "plan: Agency, Stripe says Personal"]
+        [
+            "status: PastDue, Stripe says Active",
+            "plan: Agency, Stripe says Personal"
+        ]
     );
     let seen = shop.subscription(&ann).await;
-    assert_eq!((&seen["plan"], &seen["status"]), (&json!("personal"), &json!("active")));
+    assert_eq!(
+        (&seen["plan"], &seen["status"]),
+        (&json!("personal"), &json!("active"))
+    );
     assert_eq!(shop.entries(&ann).await, before);
     assert_eq!(compared(&shop, user).await, [""; 0]);
 }

@@ -19,21 +19,22 @@ use camarad_tests::engine;
 use camarad_tests::lives::{Played, World, life, order};
 use jiff::Timestamp;
 
-const START: i64 = 1_790_000_000;
+pub const START: i64 = 1_790_000_000;
 
 /// Lives of `make proof`, and orders of each; `make test` plays one order of a few.
 const LIVES: u64 = 200;
 const ORDERS: u64 = 50;
 
-struct Run {
-    app: App,
+/// An account whose customer lives through a life.
+pub struct Run {
+    pub app: App,
     clock: Arc<ManualClock>,
     stripe: Arc<Played>,
     user: UserId,
-    customer: String,
+    pub customer: String,
 }
 
-async fn begin(db: &Db, life: &[World]) -> Run {
+pub async fn begin(db: &Db, life: &[World]) -> Run {
     let clock = Arc::new(ManualClock::at_unix(START));
     let stripe = Arc::new(Played::new(life.to_vec()));
     let config = Config {
@@ -75,7 +76,7 @@ async fn begin(db: &Db, life: &[World]) -> Run {
 }
 
 impl Run {
-    fn step(&self, life: &[World], step: usize) {
+    pub fn step(&self, life: &[World], step: usize) {
         self.stripe.at(step);
         let now = self.app.clock().now();
         self.clock
@@ -83,7 +84,7 @@ impl Run {
     }
 
     /// What the account says and what was granted.
-    async fn ends(&self) -> (Account, Vec<String>, Option<i64>) {
+    pub async fn ends(&self) -> (Account, Vec<String>, Option<i64>) {
         let db = self.app.db();
         let mut account: Account = db.get(&keys::account(self.user)).await.unwrap().unwrap();
         account.user_id = UserId::from_bytes([0; 16]);

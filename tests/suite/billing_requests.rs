@@ -116,10 +116,10 @@ async fn every_request_to_stripe_is_on_record_before_it_is_made() {
     let ann = shop.person("ann").await;
     shop.subscribe(&ann, "personal", GOOD).await;
     shop.settle().await;
-    let up = ann
-        .once("up")
-        .post("/api/billing/change-plan", json!({"planId": "business"}));
-    up.await.json(200);
+    ann.once("up")
+        .post("/api/billing/change-plan", json!({"planId": "business"}))
+        .await
+        .json(200);
     ann.once("pack")
         .post("/api/billing/topup", json!({"cbt": "50000"}))
         .await

@@ -64,6 +64,11 @@ impl Till {
             &[("url", "http://127.0.0.1:9/"), ("enabled_events[0]", "*")],
         )
         .await;
+        let portal = [
+            ("features[payment_method_update][enabled]", "true"),
+            ("metadata[camarad]", "as in stories"),
+        ];
+        till.form("billing_portal/configurations", &portal).await;
         let catalogue = camarad::domain::plans::catalogue();
         for (kind, interval) in [("plans", "month"), ("topUps", "")] {
             for price in catalogue[kind].as_array().expect("prices") {

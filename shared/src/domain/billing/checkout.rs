@@ -126,8 +126,8 @@ fn address(app: &App, path: Option<&str>, otherwise: &str) -> Result<String> {
     Ok(format!("{origin}{path}"))
 }
 
-/// A page on which this person subscribes to a plan: with a trial, if it is their first subscription. An older page
-/// that is still open is closed, so that nobody pays for two subscriptions.
+/// A page on which this person subscribes to a plan: with a trial, if it is their first subscription. Older pages that
+/// are still open are closed, so that nobody pays for two subscriptions.
 ///
 /// # Errors
 /// `Conflict` `contact_sales` or `already_subscribed`; those of Stripe.
@@ -205,14 +205,11 @@ async fn page(
         cancel_url,
     };
     let page = stripe.create_checkout(&new, &key).await?;
-    let open = account
-        .billing
-        .checkout
-        .as_ref()
-        .filter(|c| c.expires_at > cause.now);
-    if let Some(older) = open.filter(|older| older.id != page.id) {
-        let close = OperationKey::new(format!("expire:{}", older.id));
-        stripe.expire_checkout(&older.id, &close).await?;
+    // Of pages that were asked for side by side the newest stays, whoever is recorded last.
+    let open = stripe.open_pages(&new.customer).await?;
+    for older in open.iter().skip_while(|id| **id != page.id).skip(1) {
+        let close = OperationKey::new(format!("expire:{older}"));
+        stripe.expire_checkout(older, &close).await?;
     }
     Ok((page, account))
 }

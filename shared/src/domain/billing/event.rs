@@ -16,11 +16,11 @@ use crate::store::keys::{self, Index, Key};
 use crate::store::{Cond, Entity, Update};
 
 /// The types that say something of what we sell. Any other is kept, and nothing follows from it.
-const KNOWN: [&str; 18] = [
-    "checkout.session.async_payment_succeeded",
-    "checkout.session.completed",
+pub const KNOWN: [&str; 18] = [
     DISPUTE_CLOSED,
     "charge.refunded",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.completed",
     "customer.deleted",
     "customer.subscription.created",
     "customer.subscription.deleted",

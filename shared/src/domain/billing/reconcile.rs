@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::{apply, expected};
 use super::event::order;
 use super::snapshot::{Snapshot, fetch};
+use super::state::is_alive;
 use crate::app::App;
 use crate::domain::ledger;
 use crate::domain::users::{Account, SubscriptionStatus};
@@ -124,6 +125,14 @@ async fn differences(app: &App, account: &Account, snapshot: &Snapshot) -> Resul
     }
     if wanted.billing.subscription != account.billing.subscription {
         found.push("the subscription is not as Stripe has it".into());
+    }
+    let alive = snapshot
+        .subscriptions
+        .iter()
+        .filter(|s| is_alive(s.status))
+        .count();
+    if alive > 1 {
+        found.push(format!("{alive} subscriptions are paid for at once"));
     }
     for grant in snapshot.grants()? {
         if !ledger::has(app, account.user_id, &grant.operation).await? {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod client;
+mod payments;
 mod requests;
 pub mod signature;
 
@@ -368,7 +369,7 @@ pub trait Stripe: Send + Sync {
     async fn create_checkout(&self, new: &NewCheckout, key: &OperationKey) -> Result<CheckoutPage>;
     /// Closes a Checkout page that nobody has paid on; nothing when it is closed.
     async fn expire_checkout(&self, session: &str, key: &OperationKey) -> Result<()>;
-    /// The pages of this customer on which a subscription can still be bought.
+    /// The pages of this customer on which a subscription can still be bought, newest first.
     async fn open_pages(&self, customer: &str) -> Result<Vec<String>>;
     /// A customer's page to manage cards and see invoices; answers its address.
     async fn create_portal(&self, customer: &str, return_url: &str, key: &OperationKey) -> Result<String>;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::{
@@ -31,10 +32,11 @@ use stripe_product::price::{ListPrice, RetrievePrice};
 use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus};
 
 use super::answers::{
-    CBT, Charge, Customer, Dispute, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Refund,
-    Session, Subscription,
+    CBT, Configuration, Customer, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Session,
+    Subscription,
 };
 use super::client::{ATTEMPTS, Failure};
+use super::payments::{Charge, Dispute, Refund};
 use super::{
     CheckoutPage, InvoiceFacts, Listed, NewCheckout, NewCustomer, OperationKey, PaymentMethodFacts,
     PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts,
@@ -45,11 +47,33 @@ use crate::error::{Error, Result};
 /// The metadata's entry with the person.
 const USER: &str = "userId";
 
+/// The metadata's entry of what `make stripe-setup` makes.
+const OURS: &str = "camarad";
+
 /// The most that Stripe lists at once.
 const PAGE: i64 = 100;
 
 /// How many pages of a list are read that should have one.
 const PAGES: usize = 50;
+
+/// Which objects of a list are asked for, where the crates have no request for it, or only with much else.
+#[derive(Default, Serialize)]
+struct Which<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active: Option<bool>,
+}
+
+fn list(path: &str, which: &Which<'_>) -> RequestBuilder {
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        #[serde(flatten)]
+        which: &'a Which<'a>,
+        limit: i64,
+    }
+    RequestBuilder::new(StripeMethod::Get, path).query(&Asked { which, limit: PAGE })
+}
 
 fn checkout(new: &NewCheckout) -> CreateCheckoutSession {
     let mut metadata = HashMap::from([(USER.to_owned(), new.user.to_string())]);
@@ -133,10 +157,21 @@ impl StripeApi {
         Ok(known.next_back().map(|oldest| oldest.id))
     }
 
+    /// The portal as `make stripe-setup` has arranged it.
+    async fn portal(&self) -> Result<Option<String>> {
+        let active = Which {
+            active: Some(true),
+            ..Which::default()
+        };
+        let request = list("/billing_portal/configurations", &active);
+        let all: List<Configuration> = self.send(&request, None).await?;
+        let ours = all.data.into_iter().find(|c| c.metadata.contains_key(OURS));
+        Ok(ours.map(|c| c.id))
+    }
+
     /// An invoice shows ten lines; whoever changes plans more often within a period has more.
     async fn all_lines(&self, mut invoice: InvoiceFacts) -> Result<InvoiceFacts> {
-        let path = format!("/invoices/{}/lines", invoice.id);
-        let request = RequestBuilder::new(StripeMethod::Get, path).query(&[("limit", PAGE)]);
+        let request = list(&format!("/invoices/{}/lines", invoice.id), &Which::default());
         let list: List<Line> = self.send(&request, None).await?;
         if list.has_more {
             return Err(Error::internal(format!(
@@ -211,6 +246,11 @@ impl Stripe for StripeApi {
         let request = CreateBillingPortalSession::new()
             .customer(customer)
             .return_url(return_url);
+        // Without one, Stripe takes what somebody has chosen by hand, if anybody has.
+        let request = match self.portal().await? {
+            Some(ours) => request.configuration(ours),
+            None => request,
+        };
         let page: Page = self.post(&request, key).await?;
         page.url.ok_or(Error::Upstream("the portal has no address"))
     }
@@ -338,8 +378,11 @@ impl Stripe for StripeApi {
     async fn refunds(&self, payment_intent: &str) -> Result<Vec<RefundFacts>> {
         let request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
         let refunds: List<Refund> = self.get(&request).await?;
-        let of = [("payment_intent", payment_intent), ("limit", "100")];
-        let request = RequestBuilder::new(StripeMethod::Get, "/disputes").query(&of);
+        let of = Which {
+            payment_intent: Some(payment_intent),
+            ..Which::default()
+        };
+        let request = list("/disputes", &of);
         let disputes: List<Dispute> = self.send(&request, None).await?;
         let refunds = refunds.data.into_iter().filter_map(Refund::facts);
         Ok(refunds
@@ -368,5 +411,24 @@ impl Stripe for StripeApi {
             .position(|m| Some(&m.id) == default.as_ref())
             .unwrap_or(0);
         Ok((chosen < methods.len()).then(|| methods.swap_remove(chosen).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_asked_for_by_names_and_values() {
+        let query = |which| list("/disputes", &which).query;
+        assert_eq!(query(Which::default()).as_deref(), Some("limit=100"));
+        let of = Which {
+            payment_intent: Some("pi_1"),
+            active: Some(true),
+        };
+        assert_eq!(
+            query(of).as_deref(),
+            Some("payment_intent=pi_1&active=true&limit=100")
+        );
     }
 }

@@ -140,6 +140,8 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
         ),
         ("billing_drift", item(keys::billing_drift(at, user))),
         ("billing_drifts", list(keys::billing_drifts())),
+        ("billing_shortfall", item(keys::billing_shortfall("{refund}"))),
+        ("billing_shortfalls", list(keys::billing_shortfalls())),
         ("health", item(keys::health())),
     ];
     let names = [

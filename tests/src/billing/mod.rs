@@ -122,7 +122,6 @@ impl Shop {
                 let key = camarad::store::keys::stripe_event(&told.event);
                 let stored = self.t.app.db().get::<StripeEvent>(&key).await;
                 let stored = stored.expect("the table answers").expect("it is stored");
-                if stored.state == EventState::Waiting {}
                 if stored.state != EventState::Waiting {
                     return;
                 }

@@ -58,6 +58,7 @@ mod ledger_linear;
 mod ledger_lots;
 mod ledger_proof;
 mod ledger_refunds;
+mod ledger_voids;
 mod limits;
 mod mailer;
 mod meta;

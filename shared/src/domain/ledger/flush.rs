@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use super::expire;
-use super::head::{Head, claim, removal};
+use super::head::{Head, claim, removal, unclaim};
 use super::hold::{End, Hold, HoldState, Reservation};
 use super::movement::Name;
 use super::settle::of_entry;
+use super::voids;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
@@ -97,7 +98,8 @@ pub async fn flush(app: &App, account: UserId) -> Result<Flushed> {
             kept: u32::try_from(kept).unwrap_or(u32::MAX),
         });
     }
-    let moved = match app.db().update(&removal(&head, &gone)?).await? {
+    let removal = voids::forget(removal(&head, &gone)?, &head, app.clock().now())?;
+    let moved = match app.db().update(&removal).await? {
         Outcome::Applied(_) => u32::try_from(gone.len()).unwrap_or(u32::MAX),
         // Another flush was faster, or an answer was lost and this one came through after all.
         Outcome::Refused(_) => 0,
@@ -123,21 +125,26 @@ async fn current(app: &App, account: UserId) -> Result<Option<Head>> {
 }
 
 /// Flushes a journal that was met full, unless somebody else is at it: 64 callers that all write the same rows would
-/// only be in each other's way.
+/// only be in each other's way. A flush that meets an outage is no error of the caller's: it tries on, as the others do.
 pub(super) async fn make_room(app: &App, full: &Head) -> Result<()> {
     let now = app.clock().now().as_millisecond();
     if full.flushing.is_some_and(|until| now < until) {
         return Ok(());
     }
-    match app.db().update(&claim(full, now, now + CLAIM_MS)?).await? {
-        // Boxed, as the callers' futures would otherwise carry room for it all the time.
-        Outcome::Applied(_) => Box::pin(flush(app, full.account)).await.map(drop),
-        Outcome::Refused(_) => Ok(()),
+    let until = now + CLAIM_MS;
+    if let Outcome::Refused(_) = app.db().update(&claim(full, now, until)?).await? {
+        return Ok(());
+    }
+    // Boxed, as the callers' futures would otherwise carry room for it all the time.
+    match Box::pin(flush(app, full.account)).await {
+        Err(Error::Unavailable(_)) => app.db().update(&unclaim(full, until)?).await.map(drop),
+        flushed => flushed.map(drop),
     }
 }
 
-/// How long a flush may take before somebody else tries.
-const CLAIM_MS: i64 = 500;
+/// How long a flush may take before somebody else tries, too. It ends its claim itself; so this is how long others wait
+/// for one that died, and several times what one takes that is throttled.
+const CLAIM_MS: i64 = 2_000;
 
 impl Step {
     fn leaving(&self) -> Option<String> {

@@ -89,6 +89,10 @@ pub(super) struct Head {
     /// The allocations of workspaces that have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) caps: BTreeMap<String, Cap>,
+    /// Calls whose attempt to reserve got lost and must not happen any more, with the moment that this was decided, Unix
+    /// milliseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) voids: BTreeMap<String, i64>,
     /// Until when somebody who met a full journal is busy flushing it, Unix milliseconds. Only spares others the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) flushing: Option<i64>,
@@ -132,6 +136,7 @@ impl Head {
             quota: Cbt::ZERO,
             period: None,
             caps: BTreeMap::new(),
+            voids: BTreeMap::new(),
             flushing: None,
         }
     }
@@ -267,6 +272,12 @@ pub(super) fn claim(head: &Head, now_ms: i64, until_ms: i64) -> Result<Update> {
     let free = Cond::absent("flushing").or(Cond::le("flushing", now_ms)?);
     let update = change(head.account)?.set("flushing", until_ms)?;
     Ok(update.when(Cond::eq("rev", head.rev)?).when(free))
+}
+
+/// The update by which who could not flush lets others try.
+pub(super) fn unclaim(head: &Head, until_ms: i64) -> Result<Update> {
+    let update = change(head.account)?.remove("flushing");
+    Ok(update.when(Cond::eq("flushing", until_ms)?))
 }
 
 /// An update of the head, if it is of the format that this code writes.

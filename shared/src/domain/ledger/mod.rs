@@ -4,7 +4,8 @@
 //! is one conditional update of it, which also writes its own entry into the head's journal; number and running balance
 //! come from the engine. No transaction ever names a head: concurrent ones on one item cancel each other.
 //!
-//! - `reserve` sets cbT aside for a call without reading first; it is sent once, and a lost answer is resolved by reading.
+//! - `reserve` sets cbT aside for a call without reading first; it is sent once, and what came of a lost answer is learnt:
+//!   either it was made, or it is made void.
 //! - `checkpoint` renews a hold while its call lives, says what is billable so far, and hears whether to stop.
 //! - `bill_tx` decides the charge: the first bill of a call stands, whether its driver or the sweeper wrote it.
 //! - `end` settles, releases or expires: one operation per call, so exactly one wins. A hold that is still in the journal
@@ -37,6 +38,7 @@ mod refund;
 mod reserve;
 mod settle;
 mod sweep;
+mod voids;
 
 pub use bill::{
     ALREADY_BILLED, Bill, CallStatus, USAGE_RECORDED, Usage, UsageRecorded, bill_tx, decided, usage_event_id,

@@ -1,4 +1,6 @@
 //! Reserve: sets cbT aside for a call, in one round trip and without reading anything first.
+//!
+//! An attempt whose answer is lost is made void (`voids`) unless it was made; only then is another one sent, under a fence.
 
 use std::time::Duration;
 
@@ -10,13 +12,13 @@ use super::entry::{Kind, Memo};
 use super::expire::expire_of;
 use super::flush::make_room;
 use super::head::{Head, ROOM};
-use super::hold::{Hold, Reservation};
+use super::hold::{Reservation, find};
 use super::movement::{Movement, Name, movement};
+use super::voids;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::{CallId, UserId};
 use crate::money::{Cbt, Positive};
-use crate::store::keys;
 use crate::store::{Cond, Outcome, Update};
 
 /// When somebody who was told that all cbT is held may ask again: about the length of a call.
@@ -27,7 +29,7 @@ const HELD_RETRY: Duration = Duration::from_secs(5);
 pub struct HoldRequest {
     /// Who pays.
     pub account: UserId,
-    /// The call. A fresh id: reserving is not repeated under an id whose outcome is unknown.
+    /// The call. A fresh id: one that was reserved for, whatever came of it, is not used again.
     pub call: CallId,
     /// How much.
     pub amount: Positive,
@@ -86,19 +88,32 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
     let name = Name::Hold(request.call);
     let mut tries = Tries::begin();
     let mut capped = request.capped;
+    let mut fence = None;
     loop {
         let now = app.clock().now();
         let update = setting_aside(request, &name, capped, now)?;
-        // Sent once: a repetition after a flush would not meet its own operation in the journal, and hold twice.
-        let head: Head = match app.db().update_once(&update).await {
-            Ok(Outcome::Applied(doc) | Outcome::Refused(Some(doc))) => doc.read()?,
-            Ok(Outcome::Refused(None)) => return Err(Error::SubscriptionRequired),
-            Err(Error::Unavailable(cause)) => return find_out(app, request, cause).await,
-            Err(error) => return Err(error),
+        let head = match attempt(app, request, update, fence).await? {
+            Attempt::Answered(head) => head,
+            Attempt::Held(held) => return Ok(Reserve::Held(held)),
+            Attempt::Never(rev) => {
+                fence = Some(rev);
+                continue;
+            }
         };
-        head.known()?;
         if let Some(held) = held(&head, request) {
             return Ok(Reserve::Held(held));
+        }
+        if fence.is_none() && head.voids.contains_key(&request.call.to_string()) {
+            // An earlier request for this call got lost before it was refused.
+            fence = Some(head.rev);
+            continue;
+        }
+        if fence.is_some() {
+            // Read after the head: a hold that left it before `rev` has its row, a later one moves `rev`.
+            if let Some(hold) = find(app, request.call).await? {
+                return Ok(Reserve::Held(hold.reservation()));
+            }
+            fence = Some(head.rev);
         }
         if !head.may_spend(now) {
             return Err(Error::SubscriptionRequired);
@@ -122,10 +137,42 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
                 unspent: cap.map(|cap| cap.unspent()),
             }));
         }
-        // The journal is full.
-        make_room(app, &head).await?;
+        // The journal is full, or the fence moved.
+        if head.jn >= ROOM {
+            make_room(app, &head).await?;
+        }
         tries.wait().await?;
     }
+}
+
+/// What became of one attempt.
+pub(super) enum Attempt {
+    /// The engine answered, with the head as it stands.
+    Answered(Head),
+    /// Its answer was lost, and it was made.
+    Held(Reservation),
+    /// Its answer was lost; it was not made and never will be. The head's `rev` since.
+    Never(u64),
+}
+
+async fn attempt(app: &App, request: &HoldRequest, update: Update, fence: Option<u64>) -> Result<Attempt> {
+    let answer = match fence {
+        Some(rev) => app.db().update(&update.when(Cond::eq("rev", rev)?)).await?,
+        // Sent once: a repetition after a flush would not meet its own operation in the journal, and hold twice.
+        None => {
+            let unless_void = update.when(Cond::absent(["voids", &request.call.to_string()]));
+            match app.db().update_once(&unless_void).await {
+                Err(Error::Unavailable(_)) => return voids::find_out(app, request).await,
+                answered => answered?,
+            }
+        }
+    };
+    let head: Head = match answer {
+        Outcome::Applied(doc) | Outcome::Refused(Some(doc)) => doc.read()?,
+        Outcome::Refused(None) => return Err(Error::SubscriptionRequired),
+    };
+    head.known()?;
+    Ok(Attempt::Answered(head))
 }
 
 fn setting_aside(request: &HoldRequest, name: &Name, capped: bool, now: Timestamp) -> Result<Update> {
@@ -152,7 +199,7 @@ fn setting_aside(request: &HoldRequest, name: &Name, capped: bool, now: Timestam
     caps::count(update, workspace, (-amount.as_micro(), 0))
 }
 
-fn held(head: &Head, request: &HoldRequest) -> Option<Reservation> {
+pub(super) fn held(head: &Head, request: &HoldRequest) -> Option<Reservation> {
     let name = Name::Hold(request.call);
     let entry = head.entry(&name)?;
     Some(Reservation {
@@ -165,18 +212,4 @@ fn held(head: &Head, request: &HoldRequest) -> Option<Reservation> {
         at: entry.at,
         expires_at: request.expires_at,
     })
-}
-
-/// The answer was lost: looks whether the hold was made. A request that arrives after this look makes a hold that
-/// nobody knows; it expires by itself.
-async fn find_out(app: &App, request: &HoldRequest, cause: crate::error::Cause) -> Result<Reserve> {
-    // In this order: a flush writes the row before it takes the operation out of the head.
-    let head = app.db().get::<Head>(&keys::ledger_head(request.account)).await?;
-    if let Some(held) = head.and_then(|h| held(&h, request)) {
-        return Ok(Reserve::Held(held));
-    }
-    match app.db().get::<Hold>(&keys::hold(request.call)).await? {
-        Some(hold) => Ok(Reserve::Held(hold.reservation())),
-        None => Err(Error::Unavailable(cause)),
-    }
 }

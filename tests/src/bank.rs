@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use camarad::app::{App, Builder};
 use camarad::clock::ManualClock;
 use camarad::config::Config;
@@ -97,6 +98,7 @@ impl Bank {
                 user: account,
                 agent: AgentId::new(workspace, clock),
                 conversation: None,
+                reason: None,
             },
             expires_at: clock.now() + SignedDuration::from_secs(60),
             capped: false,
@@ -229,6 +231,21 @@ impl Bank {
             }
         }
         found
+    }
+
+    /// Makes an account's head what the first version of the ledger wrote: it knew no lots, periods and allocations.
+    pub async fn make_old(&self, account: UserId) {
+        let key = |name: &str| AttributeValue::S(name.into());
+        let update = self.dynamodb.update_item().table_name(TABLE);
+        update
+            .key("PK", key(&format!("LEDGER#{account}")))
+            .key("SK", key("HEAD"))
+            .update_expression("SET #f = :one REMOVE used, quota, lots, due, base, lv, lotEnd, period, caps")
+            .expression_attribute_names("#f", "format")
+            .expression_attribute_values(":one", AttributeValue::N("1".into()))
+            .send()
+            .await
+            .expect("written");
     }
 
     /// Adds up an account that is at rest and checks every invariant; answers its entries.

@@ -45,6 +45,7 @@ const WRITES: &[(&str, Leaves)] = &[
     ("PATCH /api/agents/{id}", Records(&[Action::AgentUpdated])),
     ("DELETE /api/agents/{id}", Records(&[Action::AgentDeleted])),
     ("POST /api/ledger/grant", Records(&[Action::LedgerGranted])),
+    ("POST /api/ledger/consume", Records(&[Action::LedgerConsumed])),
     ("POST /api/agents/{id}/chat", Nothing(ACCOUNTED)),
     ("POST /api/agents/{id}/stream", Nothing(ACCOUNTED)),
     (
@@ -115,6 +116,10 @@ const WRITES: &[(&str, Leaves)] = &[
     ("DELETE /api/user", Records(&[Action::AccountDeleted])),
     ("POST /api/user/export", Records(&[Action::DataExported])),
     ("PATCH /api/user/preferences", Records(&[Action::SettingsUpdated])),
+    (
+        "PUT /api/workspaces/{id}/allocation",
+        Records(&[Action::SettingsUpdated]),
+    ),
     (
         "PATCH /api/workspaces/{id}/settings",
         Records(&[Action::SettingsUpdated]),

@@ -1,26 +1,25 @@
 //! For each live write: somebody for whom it succeeds, as the audit walk sends it.
 
+mod calls;
+
 use std::ops::Deref;
-use std::time::Duration;
 
 use camarad::config::ProviderConfig;
 use camarad::domain::plans::Plan;
 use camarad::ids::UserId;
-use camarad::money::Cbt;
 use camarad::store::record::AuditRecord;
 use camarad_tests::app::{Client, MAIL_FROM, OPERATOR, PUBLIC_URL, Setup};
 use camarad_tests::billing::{GOOD, Shop};
 use camarad_tests::engine;
 use camarad_tests::faults::Faults;
-use camarad_tests::peers::ai::{AiPeer, Behaviour};
+use camarad_tests::peers::ai::AiPeer;
 use camarad_tests::peers::oidc::OidcPeer;
 use camarad_tests::routes::Route;
-use futures_util::StreamExt;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::auth_magic_link::VERIFY;
-use crate::desk::{agent, fund, say, workspace};
+use crate::desk::workspace;
 use crate::onboarding_undone::wish;
 use crate::usage_record::scene;
 
@@ -137,6 +136,7 @@ impl World {
             path if path.starts_with("/api/billing") => self.billing(route).await,
             path if path.starts_with("/api/workspaces") => self.workspaces(route).await,
             "/api/ledger/grant" => Some(self.grant().await),
+            "/api/ledger/consume" => Some(self.debit().await),
             "/api/usage/record" => Some(scene(&self.t, self.operator().await).await),
             "/api/onboarding/complete" => {
                 let who = self.person("ann").await.once("onboarding");
@@ -208,61 +208,6 @@ impl World {
         let ann = self.person("ann").await;
         let home = workspace(&ann).await;
         Some(ready(ann, &route.path.replace("{id}", &home), body))
-    }
-
-    async fn agents(&self, route: &Route) -> Option<Ready> {
-        let ann = self.person("ann").await;
-        let home = workspace(&ann).await;
-        let agent = agent(&ann, &home).await;
-        let path = route.path.replace("{id}", &agent);
-        let body = match route.name().as_str() {
-            "PATCH /api/agents/{id}" => Some(json!({"name": "Boss"})),
-            "DELETE /api/agents/{id}" => None,
-            "POST /api/agents/{id}/chat" | "POST /api/agents/{id}/stream" => {
-                fund(&self.t, ann.user.unwrap(), Cbt::whole(100)).await;
-                return Some(ready(ann.once("call"), &path, Some(say("Hello"))));
-            }
-            "POST /api/agents/{id}/calls/{callId}/stop" => {
-                fund(&self.t, ann.user.unwrap(), Cbt::whole(100)).await;
-                let call = self.running(&ann, &agent).await;
-                return Some(ready(ann, &path.replace("{callId}", &call), None));
-            }
-            _ => return None,
-        };
-        Some(ready(ann, &path, body))
-    }
-
-    /// The id of a call that has begun and will not end for a while; nobody listens, and it goes on.
-    async fn running(&self, who: &Client, agent: &str) -> String {
-        let silent = Behaviour::StallAfter {
-            chunks: 1,
-            ms: 60_000,
-        };
-        let of = vec![Behaviour::text("a word or two and then silence"), silent];
-        self.t.ai().push(Behaviour::All { of });
-        let path = format!("/api/agents/{agent}/stream");
-        let who = who.once("running");
-        let asked = who.open("POST", &path, Some(say("Talk.").to_string()));
-        let (_, mut events) = asked.await;
-        let start = events.next().await.unwrap().unwrap();
-        let start = String::from_utf8(start.to_vec()).unwrap();
-        let id = start.split("\"callId\":\"").nth(1).unwrap();
-        id.split('"').next().unwrap().to_owned()
-    }
-
-    /// Waits until the call of this path, if it is one, has come to its end.
-    pub async fn settled(&self, path: &str) {
-        let Some(call) = path
-            .split("/calls/")
-            .nth(1)
-            .and_then(|rest| rest.split('/').next())
-        else {
-            return;
-        };
-        let turn = format!("TURN#{call}");
-        while !self.t.snapshot().await.iter().any(|item| item.contains(&turn)) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 
     /// A request that is refused, and that the log has to tell of.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
+use camarad::domain::auth::api_keys::KeyScope;
 use camarad::domain::auth::second_factor::shown;
 use camarad::domain::plans::Plan;
 use camarad::money::Cbt;
@@ -16,73 +17,9 @@ use serde_json::{Value, json};
 
 use super::desk::fund;
 
-/// Routes that are measured elsewhere or touch no table, each with its reason.
-const LEFT_OUT: [(&str, &str); 16] = [
-    (
-        "POST /api/onboarding/complete",
-        "two transactions, and looks at one item while its execution goes on",
-    ),
-    (
-        "GET /api/onboarding/{executionId}",
-        "one read of the person's own item",
-    ),
-    (
-        "POST /api/agents/{id}/stream",
-        "costs what chat does; its head is sent while its checkpoint is under way",
-    ),
-    (
-        "GET /api/auth/{provider}/login",
-        "one write of the sign-in's state; told in the sign-in's stories",
-    ),
-    (
-        "GET /api/auth/{provider}/callback",
-        "needs a provider; told in the sign-in's stories",
-    ),
-    (
-        "GET /api/auth/magic-link/verify",
-        "asks nothing; told in the mailed link's stories",
-    ),
-    (
-        "POST /api/auth/magic-link/verify",
-        "needs a mail; a read more than other sign-ins, told in the mailed link's stories",
-    ),
-    (
-        "POST /api/user/security/identities",
-        "needs a provider; told in the linking's stories",
-    ),
-    (
-        "DELETE /api/user/security/identities/{id}",
-        "needs a provider; told in the linking's stories",
-    ),
-    (
-        "POST /api/auth/refresh",
-        "one conditional update; told in the sign-in's stories",
-    ),
-    (
-        "POST /api/auth/2fa",
-        "needs a sign-in that waits; told in the second factor's stories",
-    ),
-    (
-        "GET /api/user/export/{id}/download",
-        "costs what the account holds, after its head is sent",
-    ),
-    (
-        "POST /api/usage/record",
-        "two reads and its rate counter; what counting costs is told in usage_proof",
-    ),
-    (
-        "DELETE /api/user",
-        "once in a life; told in the stories of deletion",
-    ),
-    (
-        "GET /api/user/deletion",
-        "one read; told in the stories of deletion",
-    ),
-    (
-        "POST /api/agents/{id}/calls/{callId}/stop",
-        "needs a call that runs; told in the runtime's stories",
-    ),
-];
+mod left_out;
+
+use left_out::LEFT_OUT;
 
 #[derive(Default)]
 struct Ledger {
@@ -313,7 +250,21 @@ async fn second_factor(l: &mut Ledger, t: &TestApp, ann: &Client) {
     l.row("DELETE /api/user/security/2fa", "", &ann.delete(&path).await);
 }
 
-async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
+async fn debit(l: &mut Ledger, t: &TestApp, operator: &Client, (ann, agent): (&Client, &str)) {
+    let service = t
+        .api_key(operator.user.unwrap(), &[KeyScope::LedgerConsume], None)
+        .await;
+    let picture = json!({"userId": ann.user, "agentId": agent, "amount": "1", "reason": "a picture"});
+    for note in ["", "the same key again"] {
+        let answer = service
+            .once("p")
+            .post("/api/ledger/consume", picture.clone())
+            .await;
+        l.row("POST /api/ledger/consume", note, &answer);
+    }
+}
+
+async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, (workspace, agent): (&str, &str)) {
     let operator = t.sign_up(OPERATOR, Plan::Personal).await;
     let grant = json!({"userId": ann.user, "amount": "10", "reason": "goodwill"});
     l.row(
@@ -321,6 +272,7 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, workspace: &str) {
         "",
         &operator.once("g").post("/api/ledger/grant", grant).await,
     );
+    debit(l, t, &operator, (ann, agent)).await;
     l.row("GET /api/ledger", "", &ann.get("/api/ledger").await);
     l.row(
         "GET /api/ledger/export",
@@ -414,7 +366,7 @@ async fn every_route_costs_what_it_is_known_to_cost() {
     person(&mut l, &ann).await;
     sessions_and_keys(&mut l, &t, &ann).await;
     second_factor(&mut l, &t, &ann).await;
-    money(&mut l, &t, &ann, &workspace).await;
+    money(&mut l, &t, &ann, (&workspace, &agent)).await;
     for path in [
         "/.well-known/jwks.json",
         "/.well-known/audit-keys.json",

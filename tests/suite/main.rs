@@ -50,6 +50,7 @@ mod idempotency;
 mod ledger;
 mod ledger_api;
 mod ledger_caps;
+mod ledger_consume;
 mod ledger_export;
 mod ledger_faulty;
 mod ledger_holds;

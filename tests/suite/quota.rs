@@ -40,6 +40,7 @@ pub async fn spend(app: &camarad::app::App, account: UserId, cost: i64) {
             user: account,
             agent: AgentId::new(WorkspaceId::new(clock), clock),
             conversation: None,
+            reason: None,
         },
         expires_at: clock.now() + SignedDuration::from_mins(2),
         capped: false,

@@ -1,6 +1,7 @@
 //! `/api/ledger`: the caller's cbT, and grants by operators.
 
 mod allocation;
+mod debit;
 mod file;
 
 use axum::extract::State;
@@ -27,6 +28,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(grant))
         .routes(routes!(export))
         .merge(allocation::router())
+        .merge(debit::router())
 }
 
 /// Which of them stream, as template.yaml tells API Gateway.

@@ -67,6 +67,7 @@ actions! {
     DataExported "data.exported",
     AccountDeleted "account.deleted",
     LedgerGranted "ledger.granted",
+    LedgerConsumed "ledger.consumed",
     CallStopped "call.stopped",
 }
 

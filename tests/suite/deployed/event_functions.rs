@@ -160,6 +160,7 @@ async fn hold_and_die(d: &Deployed, user: UserId, agent: &str) {
             user,
             agent: agent.parse().unwrap(),
             conversation: None,
+            reason: None,
         },
         expires_at: then + SignedDuration::from_mins(2),
         capped: false,

@@ -39,6 +39,9 @@ pub struct Memo {
     /// The conversation, if the call belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
+    /// For what, where no conversation tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Memo {
@@ -150,7 +153,7 @@ impl From<Entry> for EntryView {
             user_id: e.memo.as_ref().map(|m| m.user),
             workspace_id: e.memo.as_ref().map(Memo::workspace),
             agent_id: e.memo.as_ref().map(|m| m.agent),
-            reason: e.reason,
+            reason: e.reason.or_else(|| e.memo.and_then(|m| m.reason)),
             expires_at: e.expires,
             at: e.at,
         }

@@ -11,6 +11,7 @@
 //! - `end` settles, releases or expires: one operation per call, so exactly one wins. A hold that is still in the journal
 //!   is its own fence (its end cannot have left before it); otherwise `rev` is, read before the hold's row.
 //! - `flush` moves entries into rows (rows first, then the head, if no other flush was faster); `sweep` ends what died.
+//! - `consume` charges for what a service of ours did: a call without a driver.
 //! - `grant` brings cbT in, each under the name of an operation that happens once. What expires is a lot: the head burns
 //!   lots late (soonest first, by what was consumed since they were written down), so a call never touches them.
 //! - `expire` takes out what a lot has left when its time has come, but for what running calls hold of it.
@@ -21,6 +22,7 @@
 
 mod bill;
 mod caps;
+mod consume;
 mod entry;
 mod expire;
 pub mod export;
@@ -44,6 +46,7 @@ pub use bill::{
     ALREADY_BILLED, Bill, CallStatus, USAGE_RECORDED, Usage, UsageRecorded, bill_tx, decided, usage_event_id,
 };
 pub use caps::{ALLOCATION_CHANGED, AllocationChanged, AllocationView, allocate, allocation};
+pub use consume::{DebitOrder, DebitView, consume};
 pub use entry::{Entry, EntryView, Kind, Memo};
 pub use expire::{LotsSwept, expire, sweep_lots};
 pub use flush::{Flushed, FlushedAll, flush, flush_all, is_due};

@@ -309,6 +309,7 @@ async fn set_aside(
             user: ask.user,
             agent: ask.agent,
             conversation: Some(ask.conversation),
+            reason: None,
         },
         expires_at: now.checked_add(HOLD_LIFE).map_err(Error::internal)?,
         capped: workspace.allocation.is_some(),

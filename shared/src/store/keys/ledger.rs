@@ -51,6 +51,11 @@ pub fn ledger_operation(account: UserId, operation: &str) -> Key {
     Key::raw(format!("OP#{account}#{operation}"), "OP")
 }
 
+/// That a key of a service's has charged.
+pub fn ledger_debit(by: UserId, hash: &str) -> Key {
+    Key::raw(format!("DEBIT#{by}#{hash}"), "DEBIT")
+}
+
 /// The hold of an AI call.
 pub fn hold(call: CallId) -> Key {
     Key::raw(format!("CALL#{call}"), "HOLD")

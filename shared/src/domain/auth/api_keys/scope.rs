@@ -45,6 +45,8 @@ scopes! {
     NotificationsRead "notifications:read",
     /// Bring usage events of a service; for keys of Camarad's operators.
     UsageRecord "usage:record",
+    /// Charge for what a service did; for keys of Camarad's operators.
+    LedgerConsume "ledger:consume",
     /// Read audit logs.
     AuditRead "audit:read",
 }
@@ -52,7 +54,7 @@ scopes! {
 impl KeyScope {
     /// Whether it is for services of ours: nobody but an operator makes a key with it.
     pub fn is_of_services(self) -> bool {
-        matches!(self, Self::UsageRecord)
+        matches!(self, Self::UsageRecord | Self::LedgerConsume)
     }
 
     /// The scope of this name.

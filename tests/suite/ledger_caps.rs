@@ -76,6 +76,52 @@ async fn of_64_parallel_calls_as_many_pass_as_the_allocation_covers() {
     assert_eq!(left(&bank, &home).await, (63, 0, Some(7)));
 }
 
+/// 400 callers in the long proof, 60 in a short run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_parallel_calls_for_the_last_cbt_as_many_pass_as_balance_and_allocations_cover() {
+    let callers = if camarad_tests::dice::share() > 1 { 400 } else { 60 };
+    let bank = Bank::open().await;
+    let account = bank.account(90).await;
+    let homes = [
+        (bank.workspace(account).await, Some(40)),
+        (bank.workspace(account).await, Some(30)),
+        (bank.workspace(account).await, None),
+    ];
+    for (home, limit) in &homes {
+        bank.allocate(home, *limit).await;
+    }
+    let ask = async |n: usize| {
+        let (home, _) = &homes[n % 3];
+        // Half of them guess wrongly whether there is an allocation.
+        let mut request = bank.request_in(home, 10);
+        request.capped = n.is_multiple_of(2);
+        loop {
+            match ledger::reserve(&bank.app, &request).await {
+                Ok(answer) => return (n % 3, answer),
+                Err(busy) => assert!(matches!(busy, Error::Unavailable(_)), "{busy:?}"),
+            }
+        }
+    };
+    let answers = join_all((0..callers).map(ask)).await;
+    let mut passed = [0; 3];
+    for (place, answer) in answers {
+        match answer {
+            Reserve::Held(_) => passed[place] += 1,
+            Reserve::Refused(refused) => {
+                assert!(matches!(refused.error(), Error::CbtHeld { .. }), "{refused:?}")
+            }
+        }
+    }
+    assert!(passed[0] <= 4 && passed[1] <= 3, "{passed:?}");
+    assert_eq!(passed.iter().sum::<i32>(), 9, "{passed:?}");
+    assert_eq!(bank.balance(account).await, (90, 0));
+    bank.come_to_rest(&[account]).await;
+    bank.audit(account).await;
+    for (home, limit) in &homes {
+        assert_eq!(left(&bank, home).await, (0, 0, *limit), "all of it is free again");
+    }
+}
+
 #[tokio::test]
 async fn the_balance_is_told_from_the_allocation() {
     let bank = Bank::open().await;

@@ -221,3 +221,34 @@ async fn an_account_may_spend_until_it_is_told_otherwise() {
     ledger::allow(&bank.app, account, Until::Always).await.unwrap();
     bank.hold(account, 1).await;
 }
+
+/// The format of an account's head.
+async fn format(bank: &Bank) -> i64 {
+    let heads: Vec<serde_json::Value> = bank.all("ledgerHead").await;
+    heads[0]["format"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn a_head_of_the_first_format_is_read_and_goes_on() {
+    let bank = Bank::open().await;
+    let account = bank.account(100).await;
+    let running = bank.hold(account, 30).await;
+    bank.make_old(account).await;
+    assert_eq!(bank.balance(account).await, (100, 70));
+    ledger::flush(&bank.app, account).await.unwrap();
+    spend(&bank, account, 10).await;
+    ledger::end(&bank.app, &running, amount(0)).await.unwrap();
+    assert_eq!((bank.balance(account).await, format(&bank).await), ((90, 90), 1));
+    let seen = ledger::balance(&bank.app, account).await.unwrap();
+    assert_eq!((seen.used.as_micro(), seen.quota.as_micro()), (10, 0));
+    // The first lot makes it one of the second, which the first version refuses to write.
+    let expires = lot(&bank, account, 20, 100).await;
+    assert_eq!(
+        (lots(&bank, account).await, format(&bank).await),
+        (vec![(20, expires)], 2)
+    );
+    spend(&bank, account, 25).await;
+    assert_eq!(bank.balance(account).await, (85, 85));
+    bank.come_to_rest(&[account]).await;
+    bank.audit(account).await;
+}

@@ -57,6 +57,7 @@ mod ledger_holds;
 mod ledger_kills;
 mod ledger_linear;
 mod ledger_lots;
+mod ledger_model;
 mod ledger_proof;
 mod ledger_refunds;
 mod ledger_voids;

@@ -236,12 +236,19 @@ impl Bank {
     /// Makes an account's head what the first version of the ledger wrote: it knew no lots, periods and allocations.
     pub async fn make_old(&self, account: UserId) {
         let key = |name: &str| AttributeValue::S(name.into());
+        let newer = [
+            "format", "used", "quota", "lots", "due", "base", "lv", "lotEnd", "period", "caps",
+        ];
+        let names = newer.iter().enumerate();
+        let names = names
+            .map(|(n, name)| (format!("#{n}"), (*name).to_owned()))
+            .collect();
         let update = self.dynamodb.update_item().table_name(TABLE);
         update
             .key("PK", key(&format!("LEDGER#{account}")))
             .key("SK", key("HEAD"))
-            .update_expression("SET #f = :one REMOVE used, quota, lots, due, base, lv, lotEnd, period, caps")
-            .expression_attribute_names("#f", "format")
+            .update_expression("SET #0 = :one REMOVE #1, #2, #3, #4, #5, #6, #7, #8, #9")
+            .set_expression_attribute_names(Some(names))
             .expression_attribute_values(":one", AttributeValue::N("1".into()))
             .send()
             .await

@@ -1,5 +1,7 @@
 //! Seeded randomness for tests, so that a failure can be played again.
 
+use futures_util::{StreamExt, stream};
+
 /// A source of random numbers: SplitMix64.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
@@ -45,4 +47,23 @@ pub fn share() -> u64 {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(1)
+}
+
+/// Proves something for each of these cases, four at a time, as a proof waits more than it works.
+///
+/// # Panics
+/// When one fails, with its name.
+pub async fn each<C, F>(cases: impl IntoIterator<Item = C>, proof: impl Fn(C) -> F)
+where
+    C: std::fmt::Debug + Clone,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let run = |case: C| {
+        let proof = tokio::spawn(proof(case.clone()));
+        async move { (case, proof.await) }
+    };
+    let mut proofs = stream::iter(cases).map(run).buffer_unordered(4);
+    while let Some((case, proved)) = proofs.next().await {
+        proved.unwrap_or_else(|e| panic!("{case:?}: {e}"));
+    }
 }

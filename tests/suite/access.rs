@@ -86,6 +86,7 @@ fn made_by_the_code() -> BTreeMap<&'static str, String> {
             "ledger_operation",
             item(keys::ledger_operation(user, "{operation}")),
         ),
+        ("ledger_debit", item(keys::ledger_debit(user, "{hash}"))),
         ("hold", item(keys::hold(call))),
         ("ledger_lot", item(keys::ledger_lot(user, at))),
         ("lot_expiry", index(keys::lot_expiry(user, at))),

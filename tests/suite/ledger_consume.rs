@@ -91,7 +91,7 @@ async fn a_service_charges_once_under_its_key_for_good() {
             &json!(shop.agent)
         )
     );
-    for days in [0, 2, 300] {
+    for days in [0, 2, 20] {
         t.clock.advance(SignedDuration::from_hours(24 * days));
         let again = shop.charge("event-1", "2.5").await;
         assert_eq!(

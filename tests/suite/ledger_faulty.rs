@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout)] // figures for the closing note
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use camarad_tests::bank::{Bank, amount, grant};
 use camarad_tests::dice::{Dice, share};
 use camarad_tests::faults::Fault;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 
 /// How many of an operation's tries came to their end.
@@ -61,27 +63,35 @@ async fn passing(bank: &Bank) {
     }
 }
 
+/// Answers how many faults there were.
+async fn one(seed: u64, count: Arc<Count>) -> u32 {
+    let bank = Bank::seeded(seed).await;
+    let account = bank.account(1_000).await;
+    bank.faults
+        .only(&[Fault::Throttled, Fault::Conflict, Fault::AnswerLost]);
+    bank.faults.rate(100);
+    let mut dice = Dice::new(seed);
+    let clients = join_all((0..6).map(|_| client(&bank, account, dice.split(), &count)));
+    // Time passes, or a claim whose end got lost would stand for good.
+    tokio::select! {
+        _ = clients => {}
+        () = passing(&bank) => {}
+    }
+    bank.come_to_rest(&[account]).await;
+    bank.audit(account).await;
+    let (asked, failed) = (&count.asked, &count.failed);
+    println!("seed {seed}: of {asked:?} operations so far {failed:?} failed");
+    bank.faults.made()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_fault_in_ten_requests_nearly_all_operations_succeed_and_the_books_are_right() {
-    let count = Count::default();
-    let mut faults = 0;
-    for seed in 0..2 * share() {
-        let bank = Bank::seeded(seed).await;
-        let account = bank.account(1_000).await;
-        bank.faults
-            .only(&[Fault::Throttled, Fault::Conflict, Fault::AnswerLost]);
-        bank.faults.rate(100);
-        let mut dice = Dice::new(seed);
-        let clients = join_all((0..6).map(|_| client(&bank, account, dice.split(), &count)));
-        // Time passes, or a claim whose end got lost would stand for good.
-        tokio::select! {
-            _ = clients => {}
-            () = passing(&bank) => {}
-        }
-        bank.come_to_rest(&[account]).await;
-        bank.audit(account).await;
-        faults += bank.faults.made();
-    }
+    let count = Arc::new(Count::default());
+    // Several at once, as each waits most of the time.
+    let seeds = stream::iter(0..2 * share()).map(|seed| tokio::spawn(one(seed, count.clone())));
+    let faults: Vec<_> = seeds.buffer_unordered(4).collect().await;
+    let faults: u32 = faults.into_iter().map(|of_one| of_one.unwrap()).sum();
+    let count = Arc::into_inner(count).unwrap();
     let (asked, failed) = (count.asked.into_inner(), count.failed.into_inner());
     println!("{asked} operations, {faults} faults, {failed} operations failed");
     assert!(faults > asked / 10, "{faults} faults in {asked} operations");

@@ -7,7 +7,7 @@ use camarad::domain::ledger::{self, Adjust, Grant, Operation, Progress, Refund, 
 use camarad::error::Result;
 use camarad::ids::{OperationId, UserId};
 use camarad_tests::bank::{Bank, amount, grant, micro};
-use camarad_tests::dice::{Dice, share};
+use camarad_tests::dice::{Dice, each, share};
 use jiff::SignedDuration;
 
 /// What is under way when the function is killed.
@@ -225,14 +225,10 @@ async fn kill((name, work, operation, text): Point, done: bool, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_dies_where_nothing_is_lost_or_doubled() {
-    for point in POINTS {
-        for done in [false, true] {
-            for seed in 0..share() {
-                let killed = tokio::spawn(kill(point, done, seed + 1_000));
-                killed
-                    .await
-                    .unwrap_or_else(|e| panic!("{} (done: {done}), seed {seed}: {e}", point.0));
-            }
-        }
-    }
+    let seeds = |point, done| (0..share()).map(move |seed| (point, done, seed + 1_000));
+    let moments = POINTS
+        .into_iter()
+        .flat_map(|point| [(point, false), (point, true)]);
+    let kills = moments.flat_map(|(point, done)| seeds(point, done));
+    each(kills, |(point, done, seed)| kill(point, done, seed)).await;
 }

@@ -11,7 +11,7 @@ use camarad::domain::ledger::{self, Operation, Reservation, Reserve};
 use camarad::error::Error;
 use camarad::ids::{OperationId, UserId};
 use camarad_tests::bank::{Bank, amount, grant};
-use camarad_tests::dice::{Dice, share};
+use camarad_tests::dice::{Dice, each, share};
 use camarad_tests::linear::{Op, Sequential, is_linearizable};
 use futures_util::future::join_all;
 
@@ -225,10 +225,7 @@ async fn prove(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_of_eight_clients_are_linearizable() {
-    for seed in 0..10 * share() {
-        let proof = tokio::spawn(prove(seed));
-        proof.await.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-    }
+    each(0..10 * share(), prove).await;
 }
 
 #[test]

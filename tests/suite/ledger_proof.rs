@@ -15,7 +15,7 @@ use camarad::error::{Error, Result};
 use camarad::ids::{CallId, OperationId, UserId};
 use camarad::money::{Amount, Cbt};
 use camarad_tests::bank::{Bank, chain, grant};
-use camarad_tests::dice::{Dice, share};
+use camarad_tests::dice::{Dice, each, share};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 
@@ -215,12 +215,10 @@ async fn prove(seed: u64, faults_per_mille: u32, mortal: bool) {
 }
 
 async fn seeds(first: u64, count: u64, faults_per_mille: u32, mortal: bool) {
-    for seed in first..first + count * share() {
-        let proof = tokio::spawn(prove(seed, faults_per_mille, mortal));
-        proof
-            .await
-            .unwrap_or_else(|e| panic!("seed {seed}, {faults_per_mille} ‰ faults, mortal: {mortal}: {e}"));
-    }
+    each(first..first + count * share(), |seed| {
+        prove(seed, faults_per_mille, mortal)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

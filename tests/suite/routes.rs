@@ -133,12 +133,12 @@ fn exactly_the_routes_that_move_money_require_an_idempotency_key() {
         required,
         [
             "POST /api/ledger/grant",
-            "POST /api/ledger/consume",
             "POST /api/agents/{id}/chat",
             "POST /api/agents/{id}/stream",
             "POST /api/billing/change-plan",
             "POST /api/billing/checkout",
             "POST /api/billing/topup",
+            "POST /api/ledger/consume",
             "POST /api/onboarding/complete",
         ]
     );

@@ -25,6 +25,8 @@ impl World {
             None => self.t.sign_up(OPERATOR, Plan::Personal).await.user.unwrap(),
         };
         let program = self.t.api_key(owner, &[KeyScope::LedgerConsume], None).await;
+        // When a key was used last is noted, whatever comes of it.
+        program.post("/api/ledger/consume", json!({})).await;
         let body = json!({"userId": ann.user, "agentId": agent, "amount": "1", "reason": "a picture"});
         Ready {
             user: Some(owner),

@@ -90,6 +90,7 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
     let mut capped = request.capped;
     let mut fence = None;
     loop {
+        let mut moved = false;
         let now = app.clock().now();
         let update = setting_aside(request, &name, capped, now)?;
         let head = match attempt(app, request, update, fence).await? {
@@ -113,7 +114,7 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
             if let Some(hold) = find(app, request.call).await? {
                 return Ok(Reserve::Held(hold.reservation()));
             }
-            fence = Some(head.rev);
+            moved = fence.replace(head.rev) != Some(head.rev);
         }
         if !head.may_spend(now) {
             return Err(Error::SubscriptionRequired);
@@ -137,11 +138,12 @@ pub async fn reserve(app: &App, request: &HoldRequest) -> Result<Reserve> {
                 unspent: cap.map(|cap| cap.unspent()),
             }));
         }
-        // The journal is full, or the fence moved.
         if head.jn >= ROOM {
             make_room(app, &head).await?;
+            tries.wait().await?;
+        } else if !moved {
+            tries.wait().await?;
         }
-        tries.wait().await?;
     }
 }
 

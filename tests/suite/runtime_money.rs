@@ -6,11 +6,11 @@ use camarad::domain::plans::{Plan, TRIAL_DAYS};
 use camarad::domain::users::Account;
 use camarad::money::Cbt;
 use camarad::store::keys;
-use camarad_tests::app::TestApp;
+use camarad_tests::app::{Answer, TestApp};
 use camarad_tests::peers::ai::Behaviour;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::{Desk, agent, assert_exact, cbt, fund, mini, say, workspace};
 
@@ -18,6 +18,19 @@ use crate::desk::{Desk, agent, assert_exact, cbt, fund, mini, say, workspace};
 fn prompt(message: &str) -> u64 {
     let role = camarad::domain::agents::presets::by_id("ceo").unwrap().prompt;
     u64::try_from((role.len() + message.len()).div_ceil(3)).unwrap()
+}
+
+/// Asks again when the answer is 503, which says that the same request may be sent again: a busy table lets the limit of an
+/// agent's messages, which refuses what it cannot count, wait no longer than three seconds. The key sees to it that it is one
+/// call.
+async fn patiently(d: &Desk, key: &str, body: Value) -> Answer {
+    for _ in 0..4 {
+        let answer = d.chat(key, body.clone()).await;
+        if answer.status != 503 {
+            return answer;
+        }
+    }
+    d.chat(key, body).await
 }
 
 #[tokio::test]
@@ -33,10 +46,15 @@ async fn of_64_parallel_calls_on_the_credit_for_one_one_passes() {
     d.t.ai().push(slow);
     let body = || json!({"message": "Me!", "maxTokens": 100});
     let keys: Vec<_> = (0..64).map(|n| n.to_string()).collect();
-    let answers = join_all(keys.iter().map(|key| d.chat(key, body()))).await;
-    let passed: Vec<_> = answers.iter().filter(|a| a.status == 200).collect();
+    let answers = join_all(keys.iter().map(|key| patiently(&d, key, body()))).await;
+    let (passed, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
     assert_eq!(passed.len(), 1);
-    for refused in answers.iter().filter(|a| a.status != 200) {
+    for refused in refused {
+        // On a busy machine some come when the one that passed has spent the credit already.
+        if refused.status == 402 {
+            refused.assert_problem(402, "insufficient_cbt");
+            continue;
+        }
         refused.assert_problem(409, "cbt_held");
         assert!(refused.header("retry-after").is_some());
     }
@@ -73,14 +91,7 @@ async fn whatever_the_provider_does_to_parallel_calls_the_ledger_is_exact() {
     let models = ["gpt-4o-mini", "claude-haiku-4-5"];
     let calls = keys.iter().enumerate().map(async |(n, key)| {
         let body = json!({"message": "Go.", "model": models[n % 2]});
-        // 503 says that the same request may be sent again; the key sees to it that it is one call.
-        for _ in 0..4 {
-            let answer = d.chat(key, body.clone()).await;
-            if answer.status != 503 {
-                return answer;
-            }
-        }
-        d.chat(key, body).await
+        patiently(&d, key, body).await
     });
     let answers = join_all(calls).await;
     let mut spent = Cbt::ZERO;

@@ -8,6 +8,7 @@ use super::derive::Standing;
 use super::snapshot::Snapshot;
 use super::{limits, state::Billing, taken};
 use crate::app::App;
+use crate::canonical;
 use crate::context::Context;
 use crate::domain::ledger::{self, Until};
 use crate::domain::notifications::{self, Notice};
@@ -16,7 +17,7 @@ use crate::domain::users::{Account, SubscriptionStatus};
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::store::record::{Action, Scope};
-use crate::store::{Tx, keys};
+use crate::store::{Outcome, Tx, keys};
 
 /// How long before its end a trial is said to end.
 const WARNED: SignedDuration = SignedDuration::from_hours(24 * 3);
@@ -28,6 +29,15 @@ const WARNED: SignedDuration = SignedDuration::from_hours(24 * 3);
 /// `PreconditionFailed` when somebody wrote the account's part since the snapshot was begun: fetch again; `NotFound` when
 /// there is no such account, or it was closed; those of table and ledger.
 pub async fn apply(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
+    brought(app, user, snapshot, false).await
+}
+
+/// The same, for whoever has found that the ledger is not as the account says.
+pub(super) async fn apply_anew(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
+    brought(app, user, snapshot, true).await
+}
+
+async fn brought(app: &App, user: UserId, snapshot: &Snapshot, anew: bool) -> Result<()> {
     let now = app.clock().now();
     let account = super::customer::account(app, user).await?;
     if account.billing.rev != snapshot.rev {
@@ -39,10 +49,7 @@ pub async fn apply(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
         true => account.billing.rev,
         false => write(app, &account, &wanted, standing.as_ref(), now).await?,
     };
-    for grant in snapshot.grants()? {
-        ledger::grant(app, user, &grant).await?;
-    }
-    taken::back(app, user, snapshot).await?;
+    let rev = settle(app, (&wanted, rev), snapshot, anew).await?;
     if let Some(until) = standing.map(|s| s.until).or(ended(&account, snapshot, now)) {
         ledger::allow(app, user, Until::At(until)).await?;
     }
@@ -52,6 +59,35 @@ pub async fn apply(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
         return Err(Error::PreconditionFailed);
     }
     limits::spread(app, &after).await
+}
+
+/// Brings the ledger to what was paid for and given back, and notes that once all of it is done. Answers the account's
+/// revision.
+async fn settle(app: &App, (account, rev): (&Account, u64), snapshot: &Snapshot, anew: bool) -> Result<u64> {
+    let (grants, backs) = (snapshot.grants()?, snapshot.take_backs()?);
+    let names = grants.iter().map(|grant| &grant.operation);
+    let names: Vec<_> = names.chain(backs.iter().map(|back| &back.operation)).collect();
+    let due = (!names.is_empty()).then(|| canonical::digest(&json!(names)));
+    if due.is_none() || (account.billing.settled == due && !anew) {
+        return Ok(rev);
+    }
+    for grant in &grants {
+        ledger::grant(app, account.user_id, grant).await?;
+    }
+    taken::back(app, account.user_id, &backs).await?;
+    if account.billing.settled == due {
+        return Ok(rev);
+    }
+    let mut current = account.clone();
+    current.billing.rev = rev;
+    let noted = Billing {
+        settled: due,
+        ..current.billing.next()
+    };
+    match app.db().update(&rewritten(&current, &noted)?).await? {
+        Outcome::Applied(_) => Ok(noted.rev),
+        Outcome::Refused(_) => Err(Error::PreconditionFailed),
+    }
 }
 
 /// The account as it should be at `now`.

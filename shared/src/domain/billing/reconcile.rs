@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::apply::{apply, expected};
+use super::apply::{apply_anew, expected};
 use super::event::order;
 use super::snapshot::{Snapshot, fetch};
 use super::state::is_alive;
@@ -108,7 +108,7 @@ pub async fn compare(app: &App, user: UserId) -> Result<()> {
     // The alarm counts these lines.
     tracing::error!(billing.drift = drift.differences.len(), user.id = %user, differences = ?drift.differences, "BILLING_DRIFT");
     app.db().put(&drift, None).await?;
-    apply(app, user, &snapshot).await
+    apply_anew(app, user, &snapshot).await
 }
 
 async fn differences(app: &App, account: &Account, snapshot: &Snapshot) -> Result<Vec<String>> {

@@ -35,6 +35,10 @@ pub struct Billing {
     /// The end of the trial that the person was told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_warned: Option<Timestamp>,
+    /// What has been granted and taken back, as one hash: a look that finds the same due again leaves the ledger alone,
+    /// however long the account has been paying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<String>,
     /// The plan that the workspaces follow as yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Plan>,

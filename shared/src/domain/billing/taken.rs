@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::derive::TakeBack;
-use super::snapshot::Snapshot;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::ledger::{self, Adjust, Adjusted};
@@ -47,8 +46,8 @@ impl Entity for Shortfall {
 ///
 /// # Errors
 /// Those of ledger and table.
-pub(super) async fn back(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
-    for going in snapshot.take_backs()? {
+pub(super) async fn back(app: &App, user: UserId, all: &[TakeBack]) -> Result<()> {
+    for going in all {
         let adjust = Adjust {
             operation: going.operation.clone(),
             amount: going.amount,
@@ -56,7 +55,7 @@ pub(super) async fn back(app: &App, user: UserId, snapshot: &Snapshot) -> Result
         };
         let adjusted = ledger::adjust(app, user, &adjust).await?;
         if adjusted.shortfall.cbt() > Cbt::ZERO {
-            report(app, user, &going, &adjusted).await?;
+            report(app, user, going, &adjusted).await?;
         }
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! The names of operations that move cbT from outside a call.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::movement::Name;
 use crate::ids::{OperationId, UserId};
 
 /// The name of an operation that moves cbT: the same name never moves anything twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Operation(String);
 
 /// Why an invoice's line grants cbT.

@@ -35,6 +35,13 @@ async fn a_trial_begins_with_a_card_and_brings_the_plans_cbt_once() {
     again.assert_problem(409, "already_subscribed");
 }
 
+/// What the clock does every minute: cbT that expired leave the ledger.
+async fn swept(shop: &Shop) {
+    scheduled::handle(shop.t.app.clone(), scheduled::Job::Sweep)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn the_whole_life_of_a_subscription() {
     let shop = Shop::open().await;
@@ -44,6 +51,7 @@ async fn the_whole_life_of_a_subscription() {
     // The trial ends, and the first month is paid.
     shop.pass(days(15) + SignedDuration::from_hours(2)).await;
     shop.settle().await;
+    swept(&shop).await;
     let ann = shop.t.sign_in(ann.user.unwrap()).await;
     let seen = shop.subscription(&ann).await;
     assert_eq!(
@@ -53,6 +61,7 @@ async fn the_whole_life_of_a_subscription() {
     // A renewal.
     shop.pass(days(31)).await;
     shop.settle().await;
+    swept(&shop).await;
     // A larger plan, in mid-period, after a look at what it costs.
     let ann = shop.t.sign_in(ann.user.unwrap()).await;
     let preview = ann
@@ -75,6 +84,7 @@ async fn the_whole_life_of_a_subscription() {
     shop.replace_card(&customer, LATER_DECLINED).await;
     shop.pass(days(31)).await;
     shop.settle().await;
+    swept(&shop).await;
     let ann = shop.t.sign_in(ann.user.unwrap()).await;
     let seen = shop.subscription(&ann).await;
     assert_eq!(
@@ -86,6 +96,7 @@ async fn the_whole_life_of_a_subscription() {
     // Nobody pays, until Stripe gives up.
     shop.pass(days(20)).await;
     shop.settle().await;
+    swept(&shop).await;
     let ann = shop.t.sign_in(ann.user.unwrap()).await;
     let seen = shop.subscription(&ann).await;
     let over = seen["status"] == "expired" || seen["status"] == "canceled";

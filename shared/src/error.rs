@@ -103,7 +103,7 @@ pub enum Error {
     #[error("the payment was refused: check or change the payment method")]
     PaymentFailed,
     /// The payer has no subscription.
-    #[error("this needs a subscription")]
+    #[error("this needs a subscription: complete the onboarding, or open the checkout of a plan")]
     SubscriptionRequired,
     /// Somebody else changed it since the caller read it.
     #[error("the resource has changed since it was read")]

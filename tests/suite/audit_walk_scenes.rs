@@ -139,8 +139,16 @@ impl World {
             "/api/ledger/consume" => Some(self.debit().await),
             "/api/usage/record" => Some(scene(&self.t, self.operator().await).await),
             "/api/onboarding/complete" => {
-                let who = self.person("ann").await.once("onboarding");
-                Some(ready(who, "/api/onboarding/complete", Some(wish())))
+                let who = self
+                    .t
+                    .newcomer("new@example.com")
+                    .await
+                    .header("User-Agent", BROWSER);
+                Some(ready(
+                    who.once("onboarding"),
+                    "/api/onboarding/complete",
+                    Some(wish()),
+                ))
             }
             _ => None,
         };

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use camarad::config::ProviderConfig;
 use camarad::domain::ledger;
-use camarad::domain::plans::Plan;
 use camarad::domain::users::profile::UserView;
-use camarad::ids::UserId;
-use camarad::store::record::{AuditRecord, OutboxRecord};
+use camarad::money::Cbt;
+use camarad::store::record::AuditRecord;
 use camarad::store::{PageRequest, keys};
 use camarad_tests::app::{Answer, Client, MAIL_FROM, ORIGIN, PUBLIC_URL, Setup, TestApp};
 use camarad_tests::peers::oidc::OidcPeer;
@@ -152,23 +151,6 @@ impl Scene {
         all.sort();
         all
     }
-
-    async fn events(&self) -> Vec<OutboxRecord> {
-        let page = PageRequest::default();
-        let mut all = Vec::new();
-        for shard in 0..keys::SHARDS {
-            all.extend(
-                self.t
-                    .app
-                    .db()
-                    .list(&keys::outbox_shard(shard), &page, false)
-                    .await
-                    .unwrap()
-                    .items,
-            );
-        }
-        all
-    }
 }
 
 /// What was done in this scope, with its details.
@@ -194,7 +176,7 @@ pub fn query(url: &str) -> HashMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_program_signs_in_for_the_first_time_and_has_a_trial() {
+async fn a_program_signs_in_for_the_first_time_and_has_no_subscription_yet() {
     let s = scene().await;
     let providers = s.t.anonymous().get("/api/auth/providers").await.json(200);
     assert_eq!(
@@ -202,7 +184,7 @@ async fn a_program_signs_in_for_the_first_time_and_has_a_trial() {
         json!({"id": "local", "name": "Local", "loginUrl": format!("{PUBLIC_URL}/api/auth/local/login")})
     );
     assert_eq!(providers["magicLink"], false);
-    let started = s.start("mode=token&plan=business").await;
+    let started = s.start("mode=token").await;
     let asked = query(&started.url);
     assert_eq!(asked["code_challenge_method"], "S256");
     assert_eq!(asked["response_type"], "code");
@@ -236,24 +218,30 @@ async fn a_program_signs_in_for_the_first_time_and_has_a_trial() {
     let subscription = ann.get("/api/user/subscription").await.json(200);
     assert_eq!(
         (&subscription["plan"], &subscription["status"]),
-        (&json!("business"), &json!("trialing"))
+        (&json!("personal"), &json!("incomplete"))
+    );
+    assert_eq!(
+        (
+            &subscription["trialAvailable"],
+            &subscription["readOnly"],
+            subscription.get("trialEndsAt")
+        ),
+        (&json!(true), &json!(true), None)
     );
     let balance = ledger::balance(&s.t.app, user.id).await.unwrap();
-    assert_eq!(Some(balance.balance), Plan::Business.monthly_cbt());
+    assert_eq!(balance.balance, Cbt::ZERO);
+    // What is paid for waits for a card, and is told what to do.
+    let home = json!({"name": "Home", "type": "personal"});
+    let refused = ann.post("/api/workspaces", home).await;
+    refused.assert_problem(402, "subscription_required");
+    let what = refused.json(402)["detail"].to_string();
+    assert!(what.contains("onboarding") && what.contains("checkout"), "{what}");
+    ann.patch("/api/user", json!({"name": "Ann B."})).await.json(200);
 
     let scope = user.id.to_string();
     assert_eq!(
         s.actions(&scope).await,
-        ["subscription.created", "user.created", "user.login"]
-    );
-    let events = s.events().await;
-    let trial = events
-        .iter()
-        .find(|e| e.event_type == "com.camarad.trial.started")
-        .unwrap();
-    assert_eq!(
-        (&trial.data["userId"], &trial.data["plan"]),
-        (&json!(user.id), &json!("business"))
+        ["user.created", "user.login", "user.updated"]
     );
 }
 
@@ -262,19 +250,11 @@ async fn the_second_sign_in_is_the_same_person_in_another_session() {
     let s = scene_signing("ES256").await;
     let first = s.tokens("ann@example.com").await;
     s.t.clock.advance(SignedDuration::from_secs(5));
-    let second = s
-        .whole("mode=token&plan=agency", "ANN@example.com")
-        .await
-        .json(200);
+    let second = s.whole("mode=token", "ANN@example.com").await.json(200);
     assert_eq!(first["user"]["id"], second["user"]["id"]);
     assert_ne!(first["user"]["lastLoginAt"], second["user"]["lastLoginAt"]);
     let ann = s.as_bearer(&second);
     assert_eq!(ann.get("/api/user").await.json(200), second["user"]);
-    // The plan is chosen once.
-    assert_eq!(
-        ann.get("/api/user/subscription").await.json(200)["plan"],
-        "personal"
-    );
     let sessions = [&first, &second].map(|tokens| s.as_bearer(tokens));
     let ids = join_all(sessions.iter().map(|c| c.get("/api/auth/session"))).await;
     assert_ne!(
@@ -394,10 +374,6 @@ async fn racing_first_sign_ins_make_one_person() {
             .filter(|item| item.contains("\"PROFILE\""))
             .count();
     assert_eq!(profiles, 1);
-    let balance = ledger::balance(&s.t.app, id.parse::<UserId>().unwrap())
-        .await
-        .unwrap();
-    assert_eq!(Some(balance.balance), Plan::Personal.monthly_cbt());
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Subscriptions, from the first page to the last invoice.
 
-use camarad::domain::plans::Plan;
 use camarad_tests::billing::{GOOD, LATER_DECLINED, Shop, days};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -8,7 +7,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_trial_begins_with_a_card_and_brings_the_plans_cbt_once() {
     let shop = Shop::open().await;
-    let ann = shop.t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = shop.t.newcomer("ann@example.com").await;
     shop.subscribe(&ann, "business", GOOD).await;
     shop.settle().await;
     let seen = shop.subscription(&ann).await;
@@ -45,7 +44,7 @@ async fn swept(shop: &Shop) {
 #[tokio::test]
 async fn the_whole_life_of_a_subscription() {
     let shop = Shop::open().await;
-    let ann = shop.t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = shop.t.newcomer("ann@example.com").await;
     shop.subscribe(&ann, "personal", GOOD).await;
     shop.settle().await;
     // The trial ends, and the first month is paid.

@@ -52,7 +52,7 @@ pub async fn begin(db: &Db, life: &[World]) -> Run {
         user_id: user,
         plan: Plan::Personal,
         status: SubscriptionStatus::Incomplete,
-        trial_ends_at: Timestamp::from_second(START).unwrap(),
+        trial_ends_at: None,
         workspaces: 0,
         agents: 0,
         created_at: Timestamp::from_second(START).unwrap(),

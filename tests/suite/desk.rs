@@ -35,7 +35,7 @@ impl Desk {
         Self::with(Cbt::whole(1_000)).await
     }
 
-    /// With so much; with nothing there is not even a ledger.
+    /// With so much; with nothing, in a trial whose cbT are still to come.
     pub async fn with(credit: Cbt) -> Self {
         let t = TestApp::with_ai().await;
         let ann = t.sign_up("ann@example.com", Plan::Business).await;

@@ -104,8 +104,8 @@ fn with_bodies() -> Vec<(Route, Value)> {
     let found: Vec<_> = routes::live()
         .into_iter()
         .filter(|r| !LEFT_OUT.contains(&r.name().as_str()))
-        // What Stripe sends is signed, before it is read.
-        .filter(|r| r.function != "stripe-webhook")
+        // What Stripe sends is signed, before it is read; an onboarding takes seconds, and its own stories tell its input.
+        .filter(|r| !["onboarding", "stripe-webhook"].contains(&r.function.as_str()))
         .filter_map(|r| body(&r).map(|b| (r, b)))
         .collect();
     assert!(found.len() >= 9, "{}", found.len());
@@ -187,11 +187,17 @@ fn alone(route: &Route, sample: &Value, at: &str, text: &str) -> Value {
     body
 }
 
-/// Checks that an answer repeats an accepted field as it was sent, but for spaces around it.
+/// Whether both are amounts, and the same one: `0.00` comes back as `0`.
+fn same_amount(one: &str, other: &str) -> bool {
+    let amount = |text: &str| serde_json::from_value::<camarad::money::Cbt>(json!(text)).ok();
+    amount(one).is_some_and(|known| amount(other) == Some(known))
+}
+
+/// Checks that an answer repeats an accepted field as it was sent, but for spaces around it, and an amount for what it is.
 fn assert_same(route: &Route, answer: &Value, at: &str, text: &str) {
     if let Some(back) = answer.pointer(at).and_then(Value::as_str) {
         assert!(
-            back == text || back == text.trim(),
+            back == text || back == text.trim() || same_amount(back, text),
             "{} {at}: sent {text:?}, got {back:?}",
             route.name()
         );

@@ -1,9 +1,6 @@
 //! The ledger, one rule at a time. On dynoxide in this process; `ledger_proof` has the programs by chance.
 
-use camarad::domain::billing::Billing;
-use camarad::domain::ledger::{self, Kind, Operation, Reserve, Until};
-use camarad::domain::plans::Plan;
-use camarad::domain::users::{Account, SubscriptionStatus};
+use camarad::domain::ledger::{self, Kind, LineReason, Operation, Reserve, Until};
 use camarad::error::Error;
 use camarad::ids::{OperationId, UserId};
 use camarad::money::{Amount, Cbt};
@@ -99,22 +96,21 @@ async fn an_account_without_a_ledger_needs_a_subscription() {
 async fn a_trial_grants_once_and_ends_by_the_clock() {
     let bank = Bank::open().await;
     let now = bank.app.clock().now();
-    let account = Account {
-        user_id: UserId::new(bank.app.clock()),
-        plan: Plan::Personal,
-        status: SubscriptionStatus::Trialing,
-        trial_ends_at: now + SignedDuration::from_secs(1_000),
-        workspaces: 0,
-        agents: 0,
-        created_at: now,
-        billing: Billing::default(),
+    let (user, end) = (
+        UserId::new(bank.app.clock()),
+        now + SignedDuration::from_secs(1_000),
+    );
+    let trial = ledger::Grant {
+        until: Until::At(end),
+        expires: Some(end),
+        period: Some(ledger::Period { start: now, end }),
+        ..grant(Operation::invoice("sub_1", now, &LineReason::Trial), 10_000)
     };
-    let user = account.user_id;
-    let all = join_all((0..20).map(|_| ledger::grant_trial(&bank.app, &account))).await;
-    all.into_iter().for_each(|granted| granted.unwrap());
+    let all = join_all((0..20).map(|_| ledger::grant(&bank.app, user, &trial))).await;
+    all.into_iter().for_each(|granted| drop(granted.unwrap()));
     ledger::flush(&bank.app, user).await.unwrap();
-    ledger::grant_trial(&bank.app, &account).await.unwrap();
-    assert_eq!(bank.balance(user).await.0, 10_000_000_000);
+    ledger::grant(&bank.app, user, &trial).await.unwrap();
+    assert_eq!(bank.balance(user).await.0, 10_000);
     let held = bank.hold(user, 5).await;
     bank.wait(1_000);
     let late = ledger::reserve(&bank.app, &bank.request(user, 5)).await;
@@ -295,7 +291,7 @@ async fn the_history_is_exact_while_entries_move() {
     }
     let until = ledger::Grant {
         until: Until::At(bank.app.clock().now()),
-        ..grant(Operation::trial(account), 1)
+        ..grant(Operation::granted(OperationId::new(bank.app.clock())), 1)
     };
     ledger::grant(&bank.app, account, &until).await.unwrap();
     assert_eq!(bank.entries(account).await.last().unwrap().delta, micro(1).cbt());

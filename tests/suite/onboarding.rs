@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use camarad::domain::plans::Plan;
 use camarad::store::Db;
 use camarad_tests::app::{Answer, Client, Setup, machine};
 use camarad_tests::billing::Shop;
@@ -29,7 +28,7 @@ async fn over(db: Option<Db>) -> Town {
         ..Setup::default()
     })
     .await;
-    let ann = shop.t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = shop.t.newcomer("ann@example.com").await;
     Town { shop, ann }
 }
 

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use camarad::context::Context;
+use camarad::domain::onboarding::start::{self, Wish};
 use camarad::domain::onboarding::undo::{self, Undone};
 use camarad::domain::onboarding::{Onboarding, Which, steps};
 use camarad::domain::outbox;
 use camarad::domain::plans::Plan;
+use camarad::domain::workspaces::WorkspaceType;
+use camarad::ids::{SessionId, UserId};
 use camarad::store::keys;
+use camarad::store::tx::OnceKey;
 use camarad_tests::app::{Client, Setup, TestApp, machine};
 use camarad_tests::engine;
 use camarad_tests::faults::{Fault, Faults};
@@ -26,7 +31,7 @@ pub fn wish() -> Value {
 
 /// What may be there after an onboarding that was taken back: records of what happened, events, what the person has anyway
 /// (profile and account, which are compared by what they say), and the onboarding itself.
-fn tells(item: &str) -> bool {
+pub fn tells(item: &str) -> bool {
     let kinds = [
         "audit",
         "auditChain",
@@ -92,10 +97,16 @@ pub async fn last(t: &TestApp, who: &Client) -> Onboarding {
     t.app.db().get(&key).await.unwrap().expect("an onboarding")
 }
 
+/// What was done in this scope.
+async fn actions(t: &TestApp, scope: String) -> Vec<String> {
+    let all = crate::auth::audits(t, &scope).await;
+    all.into_iter().map(|(action, _)| action).collect()
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_told_with_its_field_before_anything_begins() {
     let t = TestApp::new().await;
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = t.newcomer("ann@example.com").await;
     let before = t.snapshot().await;
     let with = |path: &str, value: Value| {
         let mut wish = wish();
@@ -144,8 +155,8 @@ async fn what_cannot_be_is_told_with_its_field_before_anything_begins() {
 async fn the_progress_of_an_onboarding_is_its_own_persons() {
     let t = TestApp::new().await;
     t.executions.hold(true);
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
-    let bob = t.sign_up("bob@example.com", Plan::Personal).await;
+    let ann = t.newcomer("ann@example.com").await;
+    let bob = t.newcomer("bob@example.com").await;
     let begun = ann.once("1").post(COMPLETE, wish()).await.json(202);
     assert_eq!(begun["status"], "running");
     assert_eq!(
@@ -170,7 +181,7 @@ async fn the_progress_of_an_onboarding_is_its_own_persons() {
 async fn an_execution_that_cannot_be_started_leaves_nothing_and_the_same_request_may_come_again() {
     let t = TestApp::new().await;
     t.executions.hold(true);
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = t.newcomer("ann@example.com").await;
     let (before, was) = (rest(&t).await, seen(&ann).await);
     t.executions.fail(true);
     let failed = ann.once("1").post(COMPLETE, wish()).await;
@@ -186,7 +197,7 @@ async fn an_execution_that_cannot_be_started_leaves_nothing_and_the_same_request
 async fn an_execution_that_never_ends_is_taken_back_by_the_sweeper() {
     let t = TestApp::new().await;
     t.executions.hold(true);
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = t.newcomer("ann@example.com").await;
     let (before, was) = (rest(&t).await, seen(&ann).await);
     let begun = ann.once("1").post(COMPLETE, wish()).await.json(202);
     let which = last(&t, &ann).await.which();
@@ -201,6 +212,17 @@ async fn an_execution_that_never_ends_is_taken_back_by_the_sweeper() {
     assert_eq!(undo::sweep(&t.app).await.unwrap().overdue, 0);
     assert_eq!(before, rest(&t).await);
     assert_eq!(was, seen(&ann).await);
+    // What was made and taken back is on record.
+    let workspace = last(&t, &ann).await.workspace_id().to_string();
+    let actions = [workspace, ann.user.unwrap().to_string()].map(|scope| actions(&t, scope));
+    let [of_workspace, own] = futures_util::future::join_all(actions).await.try_into().unwrap();
+    for action in ["workspace.created", "agent.created", "workspace.deleted"] {
+        assert!(
+            of_workspace.iter().any(|a| a == action),
+            "{action}: {of_workspace:?}"
+        );
+    }
+    assert_eq!(own, ["settings.updated", "settings.updated"]);
     let path = format!("/api/onboarding/{}", begun["executionId"].as_str().unwrap());
     let told = ann.get(&path).await.json(200);
     assert_eq!(told["status"], "failed");
@@ -222,7 +244,7 @@ async fn an_execution_that_never_ends_is_taken_back_by_the_sweeper() {
 async fn what_the_person_chose_meanwhile_stays() {
     let t = TestApp::new().await;
     t.executions.hold(true);
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = t.newcomer("ann@example.com").await;
     ann.once("1").post(COMPLETE, wish()).await.json(202);
     let which = last(&t, &ann).await.which();
     steps::validate(&t.app, which).await.unwrap();
@@ -248,7 +270,7 @@ async fn what_the_person_chose_meanwhile_stays() {
 async fn a_step_out_of_its_turn_does_nothing() {
     let t = TestApp::new().await;
     t.executions.hold(true);
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
+    let ann = t.newcomer("ann@example.com").await;
     ann.once("1").post(COMPLETE, wish()).await.json(202);
     let which = last(&t, &ann).await.which();
     let before = t.snapshot().await;
@@ -273,10 +295,28 @@ async fn waiting(faults: &Faults) -> (TestApp, Client, Which) {
     .await;
     t.dynamodb = raw;
     t.executions.hold(true);
-    let ann = t.sign_up("ann@example.com", Plan::Personal).await;
-    ann.once("1").post(COMPLETE, wish()).await.json(202);
-    let which = last(&t, &ann).await.which();
+    let ann = t.newcomer("ann@example.com").await;
+    let which = begin(&t, ann.user.unwrap()).await;
     (t, ann, which)
+}
+
+/// Begins as the request does, which then would wait for an end.
+async fn begin(t: &TestApp, user: UserId) -> Which {
+    let clock = t.app.clock();
+    let cause = Context::system("story", clock.now()).signed_in(user, SessionId::new(clock));
+    let mut asked = wish();
+    let presets: Vec<String> = serde_json::from_value(asked["selectedAgentPresetIds"].take()).unwrap();
+    let preferences = serde_json::from_value(asked["preferences"].take()).unwrap();
+    let name = serde_json::from_value(asked["workspace"]["name"].take()).unwrap();
+    let first = (name, WorkspaceType::Personal);
+    let wish = Wish::parse(Plan::Personal, first, &presets, preferences).unwrap();
+    let once = OnceKey::new(user, "1", "input");
+    let begun = start::begin(&t.app, &cause, user, &once, wish).await.unwrap();
+    let begun = begun.value().unwrap();
+    Which {
+        execution_id: begun.execution_id,
+        user_id: user,
+    }
 }
 
 /// The steps that need nothing but the table, each run twice, then taking it back.

@@ -2,9 +2,10 @@
 
 use camarad::context::Context;
 use camarad::domain::cloud_event::CloudEvent;
-use camarad::domain::ledger::{self, TRIAL_STARTED, USAGE_RECORDED};
+use camarad::domain::ledger::{self, GRANT_REQUESTED, USAGE_RECORDED};
 use camarad::domain::outbox as domain_outbox;
 use camarad::domain::plans::Plan;
+use camarad::ids::OperationId;
 use camarad::lambda::batch::{self, Change};
 use camarad::money::Cbt;
 use camarad::store::keys;
@@ -112,11 +113,15 @@ async fn many_events_fit_the_queues_batches() {
 }
 
 #[tokio::test]
-async fn the_start_of_a_trial_grants_its_cbt_once() {
+async fn an_operators_order_grants_its_cbt_once() {
     let t = TestApp::new().await;
     let ann = t.sign_up("ann@example.com", Plan::Personal).await;
     let user = ann.user.unwrap();
-    promise(&t, TRIAL_STARTED, json!({"userId": user, "plan": "personal"})).await;
+    let order = json!({
+        "operationId": OperationId::new(t.app.clock()), "userId": user, "amount": "10000", "reason": "A gift",
+        "at": t.app.clock().now(),
+    });
+    promise(&t, GRANT_REQUESTED, order).await;
     let changes = waiting(&t).await;
     assert_eq!(outbox::handle(t.app.clone(), changes.clone()).await, None);
     assert_eq!(outbox::handle(t.app.clone(), changes).await, None);

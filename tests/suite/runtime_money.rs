@@ -3,10 +3,9 @@
 use camarad::domain::ledger;
 use camarad::domain::permissions::Role;
 use camarad::domain::plans::{Plan, TRIAL_DAYS};
-use camarad::domain::users::Account;
 use camarad::money::Cbt;
 use camarad::store::keys;
-use camarad_tests::app::{Answer, TestApp};
+use camarad_tests::app::{Answer, TestApp, trial};
 use camarad_tests::peers::ai::Behaviour;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -131,10 +130,15 @@ async fn a_balance_that_covers_no_useful_answer_is_402() {
 }
 
 #[tokio::test]
-async fn without_a_subscription_nothing_is_spent() {
+async fn without_cbt_or_without_a_subscription_nothing_is_spent() {
     let d = Desk::with(Cbt::ZERO).await;
+    let bob = d.t.join(&d.workspace, Role::Member).await;
     let before = d.t.snapshot().await;
     d.chat("k", say("Go."))
+        .await
+        .assert_problem(402, "insufficient_cbt");
+    bob.once("k")
+        .post(&d.chat_path(), say("Go."))
         .await
         .assert_problem(402, "subscription_required");
     assert_eq!(before, d.t.snapshot().await);
@@ -143,17 +147,11 @@ async fn without_a_subscription_nothing_is_spent() {
 #[tokio::test]
 async fn when_the_trial_is_over_nothing_is_spent() {
     let d = Desk::with(Cbt::ZERO).await;
-    let account: Account =
-        d.t.app
-            .db()
-            .get(&keys::account(d.ann.user.unwrap()))
-            .await
-            .unwrap()
-            .unwrap();
-    ledger::grant_trial(&d.t.app, &account).await.unwrap();
+    let user = d.ann.user.unwrap();
+    trial::begin(&d.t.app, user, Plan::Business).await;
     d.chat("in time", say("Go.")).await.json(200);
     d.t.clock.advance(SignedDuration::from_hours(24 * TRIAL_DAYS));
-    let ann = d.t.sign_in(d.ann.user.unwrap()).await;
+    let ann = d.t.sign_in(user).await;
     ann.once("late")
         .post(&d.chat_path(), say("Go."))
         .await

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use camarad::domain::ledger;
 use camarad::domain::plans::Plan;
-use camarad::domain::users::Account;
-use camarad::store::keys;
-use camarad_tests::app::{Client, ORIGIN, Setup, TestApp};
+use camarad_tests::app::{Client, ORIGIN, Setup, TestApp, trial};
 use camarad_tests::peers::ai::{AiPeer, Options};
 use camarad_tests::sse::{self, Heard};
 use camarad_tests::watched::Watched;
@@ -32,13 +29,7 @@ async fn test_app() -> TestApp {
 /// Somebody with the trial's cbT.
 async fn sign_up(t: &TestApp) -> Client {
     let client = t.sign_up("ann@example.com", Plan::Business).await;
-    let account = t
-        .app
-        .db()
-        .get::<Account>(&keys::account(client.user.unwrap()))
-        .await
-        .unwrap();
-    ledger::grant_trial(&t.app, &account.unwrap()).await.unwrap();
+    trial::begin(&t.app, client.user.unwrap(), Plan::Business).await;
     client
 }
 

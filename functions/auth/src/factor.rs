@@ -184,7 +184,7 @@ pub(crate) async fn step_up(
             .into_response())
         }
         Some(way) => {
-            let wish = Wish::of(app.config(), "", (None, req.return_to.as_deref(), req.mode))?;
+            let wish = Wish::of(app.config(), "", (req.return_to.as_deref(), req.mode))?;
             Box::pin(go_on(&app, &who.context, (&parts, &asker), (&way, wish))).await
         }
     }

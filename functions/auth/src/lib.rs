@@ -17,7 +17,6 @@ use camarad::domain::auth::grant::{self, CurrentSession, Granted, TokenGrant};
 use camarad::domain::auth::sign_in;
 use camarad::domain::auth::tokens::Jwks;
 use camarad::domain::auth::{refresh as rotation, sessions, signing};
-use camarad::domain::plans::Plan;
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, REFRESH_COOKIE, STATE_COOKIE, cookie};
 use camarad::http::limit::Guest;
@@ -79,10 +78,6 @@ async fn providers(State(app): State<App>) -> Result<Reply<WaysToSignIn>> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 struct LoginQuery {
-    /// The plan of the trial, on a first sign-in; `personal` unless told.
-    #[garde(skip)]
-    #[param(inline)]
-    plan: Option<Plan>,
     /// A path of the frontend to go on to; `/` unless told.
     #[garde(length(max = 1024))]
     return_to: Option<String>,
@@ -110,7 +105,7 @@ async fn login(
     headers: HeaderMap,
     Query(query): Query<LoginQuery>,
 ) -> Result<Response> {
-    let wanted = (query.plan, query.return_to.as_deref(), query.mode);
+    let wanted = (query.return_to.as_deref(), query.mode);
     let wish = Wish::of(app.config(), "query.", wanted)?;
     let binding = cookies::binding(&headers, STATE_COOKIE);
     let url = sign_in::begin(&app, &context, &provider, &binding, wish).await?;

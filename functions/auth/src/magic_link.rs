@@ -10,7 +10,6 @@ use camarad::context::Context;
 use camarad::domain::auth::attempt::{Mode, Wish};
 use camarad::domain::auth::grant::Granted;
 use camarad::domain::auth::magic_link::{self, LINK_LIFE, LinkToken};
-use camarad::domain::plans::Plan;
 use camarad::domain::users::fields::EmailAddress;
 use camarad::error::{Error, Result, SignInRefusal};
 use camarad::http::cookies::{self, LINK_COOKIE, cookie};
@@ -32,9 +31,6 @@ pub(super) struct AskForLink {
     #[garde(skip)]
     #[schema(value_type = String, format = "email", max_length = 254)]
     email: EmailAddress,
-    /// The plan of the trial, on a first sign-in; `personal` unless told.
-    #[garde(skip)]
-    plan: Option<Plan>,
     /// A path of the frontend to go on to; `/` unless told.
     #[garde(length(max = 1024))]
     return_to: Option<String>,
@@ -70,7 +66,7 @@ pub(super) async fn ask(
     parts: Parts,
     Body(req): Body<AskForLink>,
 ) -> Result<Reply<LinkAsked>> {
-    let wish = Wish::of(app.config(), "", (req.plan, req.return_to.as_deref(), req.mode))?;
+    let wish = Wish::of(app.config(), "", (req.return_to.as_deref(), req.mode))?;
     limits_of_mail(&parts, &app, &context, req.email.as_str()).await?;
     magic_link::ask(&app, &context, &req.email, wish).await?;
     Reply::accepted(&LinkAsked {

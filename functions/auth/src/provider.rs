@@ -17,7 +17,7 @@ pub(super) struct ProviderView {
     id: String,
     /// Its name on a button.
     name: String,
-    /// Where that button leads; takes `plan`, `returnTo` and `mode`.
+    /// Where that button leads; takes `returnTo` and `mode`.
     login_url: String,
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn begin(
 ) -> Result<([(HeaderName, HeaderValue); 1], Reply<LinkStarted>)> {
     let provider = sign_in::provider(app.config(), &req.provider)
         .map_err(|_| Error::field("provider", "is none that one can sign in with"))?;
-    let wish = Wish::of(app.config(), "", (None, req.return_to.as_deref(), req.mode))?;
+    let wish = Wish::of(app.config(), "", (req.return_to.as_deref(), req.mode))?;
     let to = InSession {
         user: who.caller.user,
         session: who.session,

@@ -1,24 +1,31 @@
-//! People that are there already: written as sign-up writes them.
+//! People that are there already: written as sign-up writes them, and subscribed as Stripe's news would.
 
 use camarad::context::Context;
 use camarad::domain::audit::chain::Chain;
 use camarad::domain::audit::person::{self, KeyOfPerson};
 use camarad::domain::auth::api_keys::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use camarad::domain::auth::sessions::Session;
-use camarad::domain::billing::Billing;
 use camarad::domain::permissions::Role;
-use camarad::domain::plans::{Plan, TRIAL_DAYS};
+use camarad::domain::plans::Plan;
 use camarad::domain::users::preferences::Preferences;
-use camarad::domain::users::{Account, SubscriptionStatus, User};
+use camarad::domain::users::{Account, User};
 use camarad::domain::workspaces::{Member, Membership};
 use camarad::ids::{UserId, WorkspaceId};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Client, TestApp};
+use super::{Client, TestApp, trial};
 
 impl TestApp {
-    /// A person with a fresh account on the trial of `plan`, signed in.
+    /// A person on the trial of `plan`, signed in. The trial's cbT are still to come.
     pub async fn sign_up(&self, email: &str, plan: Plan) -> Client {
+        let client = self.newcomer(email).await;
+        let user = client.user.expect("signed in");
+        trial::begun(&self.app, user, plan).await;
+        client
+    }
+
+    /// A person who has just signed up, and has no subscription.
+    pub async fn newcomer(&self, email: &str) -> Client {
         let clock = self.app.clock();
         let now = clock.now();
         let context = Context::system("fixture", now);
@@ -38,16 +45,7 @@ impl TestApp {
             preferences: Preferences::default(),
             deleting_at: None,
         };
-        let account = Account {
-            user_id: user.id,
-            plan,
-            status: SubscriptionStatus::Trialing,
-            trial_ends_at: now + SignedDuration::from_hours(24 * TRIAL_DAYS),
-            workspaces: 0,
-            agents: 0,
-            created_at: now,
-            billing: Billing::default(),
-        };
+        let account = Account::of_a_newcomer(user.id, now);
         let tx = self.app.tx(&context);
         tx.create(&user)
             .and_then(|tx| tx.create(&account))
@@ -60,11 +58,11 @@ impl TestApp {
         self.sign_in(user.id).await
     }
 
-    /// A new person who has joined a workspace in this role.
+    /// A new person, without a subscription, who has joined a workspace in this role.
     pub async fn join(&self, workspace: &str, role: Role) -> Client {
         let workspace_id: WorkspaceId = workspace.parse().expect("a workspace id");
         let address = format!("{}@example.com", UserId::new(self.app.clock()));
-        let client = self.sign_up(&address, Plan::Agency).await;
+        let client = self.newcomer(&address).await;
         let user_id = client.user.expect("signed in");
         let joined_at = self.app.clock().now();
         let context = Context::system("fixture", joined_at);

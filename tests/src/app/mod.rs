@@ -21,6 +21,7 @@ mod mails;
 pub mod routers;
 pub mod stack;
 pub mod template;
+pub mod trial;
 
 use std::sync::Arc;
 

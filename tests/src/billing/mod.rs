@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use camarad::domain::billing::event::{EventState, StripeEvent};
 use camarad::domain::outbox as domain_outbox;
-use camarad::domain::plans::Plan;
 use camarad::lambda::batch::Message;
 use camarad::ports::stripe::signature;
 use jiff::{SignedDuration, Timestamp};
@@ -60,7 +59,7 @@ impl Shop {
     /// Somebody who has no subscription at Stripe.
     pub async fn person(&self, name: &str) -> Client {
         let address = format!("{name}@example.com");
-        self.t.sign_up(&address, Plan::Personal).await
+        self.t.newcomer(&address).await
     }
 
     /// Time passes, and two hours more, so that what became due was charged; its news is worked off, and the person has

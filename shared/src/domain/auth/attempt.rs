@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::return_to::ReturnTo;
 use crate::app::App;
 use crate::config::{Config, ProviderConfig};
-use crate::domain::plans::Plan;
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 use crate::ports::oidc;
@@ -49,8 +48,6 @@ impl Mode {
 /// What the person wants, beside being identified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wish {
-    /// The plan of the trial, if this is their first time.
-    pub plan: Plan,
     /// Where to go afterwards.
     pub return_to: ReturnTo,
     /// Who gets the tokens.
@@ -61,17 +58,9 @@ impl Wish {
     /// The wish that a request names; `at` stands before the names of its fields in errors.
     ///
     /// # Errors
-    /// `Invalid`: the plan is by contract, the place is none of the frontend's, or there is no frontend.
-    pub fn of(
-        config: &Config,
-        at: &str,
-        (plan, return_to, mode): (Option<Plan>, Option<&str>, Mode),
-    ) -> Result<Self> {
+    /// `Invalid`: the place is none of the frontend's, or there is no frontend.
+    pub fn of(config: &Config, at: &str, (return_to, mode): (Option<&str>, Mode)) -> Result<Self> {
         let refused = |field: &str, why: &str| Error::field(format!("{at}{field}"), why);
-        let plan = plan.unwrap_or(Plan::Personal);
-        if !plan.self_service() {
-            return Err(refused("plan", "is by contract: contact sales"));
-        }
         let frontend = config.frontend_origins.first();
         if mode == Mode::Browser && frontend.is_none() {
             return Err(refused("mode", "must be token: this deployment has no frontend"));
@@ -82,11 +71,7 @@ impl Wish {
             (Some(_), None) => return Err(refused("returnTo", "has nowhere to return to")),
             (None, _) => ReturnTo::default(),
         };
-        Ok(Self {
-            plan,
-            return_to,
-            mode,
-        })
+        Ok(Self { return_to, mode })
     }
 }
 
@@ -125,7 +110,6 @@ pub(super) struct Attempt {
     pub(super) verifier: String,
     /// SHA-256 of a cookie of the browser that started it.
     binding: String,
-    pub(super) plan: Plan,
     pub(super) return_to: ReturnTo,
     pub(super) mode: Mode,
     #[serde(default)]
@@ -159,7 +143,6 @@ impl Attempt {
             nonce: random::secret(),
             verifier: random::secret(),
             binding: keys::digest(binding),
-            plan: wish.plan,
             return_to: wish.return_to,
             mode: wish.mode,
             purpose,

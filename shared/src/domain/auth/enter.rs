@@ -1,6 +1,6 @@
 //! From a proven identity to a session: of the person who has it, or of a new one.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::proven::Proven;
@@ -10,12 +10,9 @@ use crate::app::App;
 use crate::context::Context;
 use crate::domain::audit::chain::Chain;
 use crate::domain::audit::person::{KeyOfPerson, key_of};
-use crate::domain::billing::Billing;
-use crate::domain::ledger::{self, TRIAL_STARTED, TrialStarted};
-use crate::domain::plans::{Plan, TRIAL_DAYS};
 use crate::domain::users::identity::{HeldEmail, Identity, LinkedIdentity};
 use crate::domain::users::preferences::Preferences;
-use crate::domain::users::{Account, SubscriptionStatus, User};
+use crate::domain::users::{Account, User};
 use crate::error::{Error, Result, SignInRefusal};
 use crate::ids::{IdentityId, UserId};
 use crate::store::record::{Action, Scope};
@@ -53,8 +50,8 @@ pub(super) fn spend<'a>(tx: Tx<'a>, spent: Option<&Spent>) -> Tx<'a> {
     }
 }
 
-/// Signs in the person whom this identity belongs to, or makes them on the trial of `plan`. Where the address itself is
-/// the proof, it is the identity.
+/// Signs in the person whom this identity belongs to, or makes them: with an account that can be read, until Stripe has a
+/// subscription for it. Where the address itself is the proof, it is the identity.
 ///
 /// # Errors
 /// `Conflict` with `account_exists` when the address belongs to somebody with another identity: a provider that
@@ -63,7 +60,6 @@ pub(super) fn spend<'a>(tx: Tx<'a>, spent: Option<&Spent>) -> Tx<'a> {
 pub(super) async fn enter(
     app: &App,
     cause: &Context,
-    plan: Plan,
     (proven, spent): (&Proven, Option<&Spent>),
 ) -> Result<Entered> {
     let by_email = keys::email(&proven.email);
@@ -90,7 +86,7 @@ pub(super) async fn enter(
                 detail: detail.into(),
             });
         }
-        match sign_up(app, cause, plan, (proven, spent)).await {
+        match sign_up(app, cause, (proven, spent)).await {
             Err(Error::Conflict { code: RACED, .. }) => {}
             other => return other,
         }
@@ -184,18 +180,13 @@ pub(super) fn hold_identity<'a>(
     })
 }
 
-async fn sign_up(
-    app: &App,
-    cause: &Context,
-    plan: Plan,
-    (proven, spent): (&Proven, Option<&Spent>),
-) -> Result<Entered> {
+async fn sign_up(app: &App, cause: &Context, (proven, spent): (&Proven, Option<&Spent>)) -> Result<Entered> {
     let raced = || Error::Conflict {
         code: RACED,
         detail: "another sign-in came first".into(),
     };
     let user = person(app, cause, proven);
-    let account = trial(&user, plan)?;
+    let account = Account::of_a_newcomer(user.id, cause.now);
     let held = HeldEmail {
         email: proven.email.clone(),
         user_id: user.id,
@@ -205,11 +196,6 @@ async fn sign_up(
     let (session, refresh) = Session::start(user.id, &proven.provider, cause, app.clock())?;
     let cause = cause.signed_in(user.id, session.id);
     let scope = Scope::Account(user.id);
-    let started = TrialStarted {
-        user_id: user.id,
-        plan,
-    };
-    let subscription = json!({ "plan": plan, "trialEndsAt": account.trial_ends_at });
     let tx = spend(app.tx(&cause), spent).create_or(&held, raced)?;
     hold_identity(tx, (app, cause.now), user.id, proven, raced)?
         .create(&user)?
@@ -218,15 +204,9 @@ async fn sign_up(
         .create(&Chain::new(&scope.name()))?
         .create(&session)?
         .audit(Action::UserCreated, scope, user.id, way(proven))?
-        .audit(Action::SubscriptionCreated, scope, user.id, subscription)?
         .audit(Action::UserLogin, scope, session.id, way(proven))?
-        .event(TRIAL_STARTED, started)?
         .run()
         .await?;
-    // The event repeats this, so that a trial whose cbT come a moment later is no failed sign-in.
-    if let Err(error) = ledger::grant_trial(app, &account).await {
-        tracing::warn!(request.id = cause.request_id, error = %error, "the trial's cbT come later");
-    }
     Ok(Entered {
         user,
         session,
@@ -252,18 +232,4 @@ fn person(app: &App, cause: &Context, proven: &Proven) -> User {
         preferences: Preferences::default(),
         deleting_at: None,
     }
-}
-
-fn trial(user: &User, plan: Plan) -> Result<Account> {
-    let life = SignedDuration::from_hours(24 * TRIAL_DAYS);
-    Ok(Account {
-        user_id: user.id,
-        plan,
-        status: SubscriptionStatus::Trialing,
-        trial_ends_at: user.created_at.checked_add(life).map_err(Error::internal)?,
-        workspaces: 0,
-        agents: 0,
-        created_at: user.created_at,
-        billing: Billing::default(),
-    })
 }

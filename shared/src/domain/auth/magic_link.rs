@@ -23,7 +23,6 @@ use crate::app::App;
 use crate::config::EMAIL_PROVIDER;
 use crate::context::Context;
 use crate::domain::mail::{self, Letter, Order};
-use crate::domain::plans::Plan;
 use crate::domain::users::User;
 use crate::domain::users::fields::EmailAddress;
 use crate::error::{Error, Result, SignInRefusal};
@@ -108,7 +107,6 @@ impl LinkToken {
 struct MagicLink {
     #[serde(skip)]
     token: String,
-    plan: Plan,
     return_to: ReturnTo,
     mode: Mode,
     /// Whose session it makes fresh, and SHA-256 of a cookie of the browser that asked.
@@ -169,7 +167,6 @@ async fn mail_one(
     let expires_at = cause.now.checked_add(LINK_LIFE).map_err(Error::internal)?;
     let link = MagicLink {
         token: token.text.clone(),
-        plan: wish.plan,
         return_to: wish.return_to,
         mode: wish.mode,
         step_up,
@@ -257,7 +254,7 @@ pub async fn redeem(
             return_to,
         });
     }
-    let entered = enter::enter(app, cause, link.plan, (&proven, Some(&spent))).await?;
+    let entered = enter::enter(app, cause, (&proven, Some(&spent))).await?;
     let signed_in = SignedIn::of(entered, mode, return_to);
     Ok(Finished::SignedIn(Box::new(signed_in)))
 }

@@ -224,7 +224,7 @@ async fn conclude(
             });
         }
     }
-    let entered = enter::enter(app, cause, attempt.plan, (proven, None)).await;
+    let entered = enter::enter(app, cause, (proven, None)).await;
     if let Err(Error::Conflict {
         code: enter::ACCOUNT_EXISTS,
         ..

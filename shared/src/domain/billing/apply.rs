@@ -91,7 +91,7 @@ async fn settle(app: &App, (account, rev): (&Account, u64), snapshot: &Snapshot,
 }
 
 /// The account as it should be at `now`.
-pub(super) fn expected(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Account {
+pub fn expected(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Account {
     wanted(account, snapshot, snapshot.standing(now).as_ref(), now)
 }
 
@@ -115,7 +115,7 @@ fn wanted(account: &Account, snapshot: &Snapshot, standing: Option<&Standing>, n
     };
     wanted.status = standing.status;
     wanted.plan = standing.plan;
-    wanted.trial_ends_at = standing.trial_ends_at.unwrap_or(account.trial_ends_at);
+    wanted.trial_ends_at = standing.trial_ends_at.or(account.trial_ends_at);
     wanted.billing = Billing {
         subscription: Some(standing.subscription.clone()),
         grace_ends_at: standing.grace_ends_at,
@@ -143,8 +143,11 @@ async fn write(
     billing.rev = old.billing.rev + 1;
     let update = rewritten(old, &billing)?
         .set("plan", new.plan)?
-        .set("status", new.status)?
-        .set("trialEndsAt", new.trial_ends_at)?;
+        .set("status", new.status)?;
+    let update = match new.trial_ends_at {
+        Some(end) => update.set("trialEndsAt", end)?,
+        None => update,
+    };
     let mut tx = app.tx(&cause).update(update, || Error::PreconditionFailed);
     if old.billing.customer != new.billing.customer
         && let Some(gone) = &old.billing.customer

@@ -27,7 +27,7 @@ mod taken;
 pub mod webhook;
 pub mod worker;
 
-pub use apply::apply;
+pub use apply::{apply, expected};
 pub use derive::{GRACE, Standing, TakeBack};
 pub use snapshot::{Snapshot, fetch};
 pub use state::{Billing, StripeCustomer, Subscription};

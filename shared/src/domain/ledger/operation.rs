@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::movement::Name;
-use crate::ids::{OperationId, UserId};
+use crate::ids::OperationId;
 
 /// The name of an operation that moves cbT: the same name never moves anything twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,11 +24,6 @@ pub enum LineReason {
 }
 
 impl Operation {
-    /// The grant of an account's trial that began with its sign-up.
-    pub fn trial(account: UserId) -> Self {
-        Self(format!("grant:trial:{account}"))
-    }
-
     /// An operator's grant.
     pub fn granted(id: OperationId) -> Self {
         Self(format!("grant:{id}"))

@@ -5,13 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::caps::{self, ALLOCATION_CHANGED};
-use super::grant::{BALANCE_LIMIT, Grant, Period, Until, grant, open};
-use super::head::{Head, change, too_much};
+use super::grant::{BALANCE_LIMIT, Grant, Until, grant};
+use super::head::{Head, too_much};
 use super::operation::Operation;
 use super::refund::{self, REFUND_REQUESTED};
 use crate::app::App;
 use crate::context::Context;
-use crate::domain::users::Account;
 use crate::error::{Error, Result};
 use crate::ids::{OperationId, UserId};
 use crate::money::{Cbt, Positive};
@@ -21,51 +20,8 @@ use crate::store::keys;
 use crate::store::record::{Action, OutboxRecord, Scope};
 use crate::store::tx::OnceKey;
 
-/// The event that an account began its trial; its data is `TrialStarted`.
-pub const TRIAL_STARTED: &str = "com.camarad.trial.started";
-
 /// The event that an operator granted cbT; its data is `GrantView`.
 pub const GRANT_REQUESTED: &str = "com.camarad.ledger.grant_requested";
-
-/// The data of `TRIAL_STARTED`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TrialStarted {
-    /// Whose trial.
-    pub user_id: UserId,
-    /// Of which plan.
-    pub plan: crate::domain::plans::Plan,
-}
-
-/// Makes the ledger of an account that begins its trial, and grants its plan's monthly cbT; the account may spend until
-/// the trial ends. May be repeated.
-///
-/// # Errors
-/// As `grant`.
-pub async fn grant_trial(app: &App, account: &Account) -> Result<()> {
-    let user = account.user_id;
-    let monthly = account.plan.monthly_cbt().and_then(|cbt| Positive::new(cbt).ok());
-    if let Some(amount) = monthly {
-        let trial = Grant {
-            operation: Operation::trial(user),
-            amount,
-            reason: format!("Trial of the {:?} plan", account.plan),
-            until: Until::At(account.trial_ends_at),
-            expires: Some(account.trial_ends_at),
-            period: Some(Period {
-                start: account.created_at,
-                end: account.trial_ends_at,
-            }),
-        };
-        return grant(app, user, &trial).await.map(drop);
-    }
-    open(app, user).await?;
-    let update = change(user)?.set("until", account.trial_ends_at.as_second())?;
-    app.db()
-        .update(&update.when(Cond::absent("until")))
-        .await
-        .map(drop)
-}
 
 /// What an operator grants.
 #[derive(Debug, Clone)]
@@ -162,14 +118,6 @@ async fn carry_out(app: &App, ordered: GrantView) -> Result<()> {
 /// As `grant`.
 pub async fn on_event(app: &App, event: &OutboxRecord) -> Result<bool> {
     match event.event_type.as_str() {
-        TRIAL_STARTED => {
-            let started: TrialStarted = read(&event.data)?;
-            let account = app.db().get::<Account>(&keys::account(started.user_id)).await?;
-            if let Some(account) = account {
-                grant_trial(app, &account).await?;
-            }
-            Ok(true)
-        }
         ALLOCATION_CHANGED => caps::apply(app, &read(&event.data)?).await.map(|()| true),
         REFUND_REQUESTED => refund::pay(app, &read(&event.data)?).await.map(|_| true),
         GRANT_REQUESTED => carry_out(app, read(&event.data)?).await.map(|()| true),

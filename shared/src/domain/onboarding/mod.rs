@@ -233,6 +233,11 @@ impl Onboarding {
         }
     }
 
+    /// The workspace that it makes.
+    pub fn workspace_id(&self) -> WorkspaceId {
+        self.workspace.id
+    }
+
     /// Whether it goes on by itself.
     pub fn goes_on(&self) -> bool {
         matches!(self.state, State::Running | State::Undoing)

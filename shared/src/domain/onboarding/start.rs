@@ -93,7 +93,7 @@ pub async fn begin(
         return Err(in_progress());
     }
     let onboarding = drawn(app, cause, &person, once, wish)?;
-    let view = OnboardingView::from(&onboarding);
+    let view = OnboardingView::of(&onboarding, cause.now);
     let new = Cond::absent("onboardingCompletedAt").and(Cond::absent("deletingAt"));
     app.tx(cause)
         .once(Some(once))
@@ -195,7 +195,7 @@ pub async fn follow(app: &App, begun: &Reply<OnboardingView>) -> Result<Reply<On
         tokio::time::sleep(NAP).await;
         current = load(app, which).await?.ok_or_else(failed_for_now)?;
     }
-    let view = OnboardingView::from(&current);
+    let view = OnboardingView::of(&current, app.clock().now());
     let mut reply = match current.state {
         State::Completed => Reply::created(&view)?,
         State::Running | State::Undoing => Reply::accepted(&view)?,
@@ -243,5 +243,5 @@ pub async fn read(app: &App, user: UserId, execution: ExecutionId) -> Result<Onb
         user_id: user,
     };
     let found = load(app, which).await?.ok_or(Error::NotFound)?;
-    Ok((&found).into())
+    Ok(OnboardingView::of(&found, app.clock().now()))
 }

@@ -58,9 +58,14 @@ pub struct OnboardingView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub trial_ends_at: Option<Timestamp>,
-    /// Where a card is entered, open for a day; absent for who has a subscription.
+    /// Where a card is entered; absent for who has a subscription, and once the page is closed: another one is had from
+    /// `POST /api/billing/checkout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkout_url: Option<String>,
+    /// When that page closes, or closed: a day after it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub checkout_expires_at: Option<Timestamp>,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
@@ -70,9 +75,11 @@ pub struct OnboardingView {
     pub ended_at: Option<Timestamp>,
 }
 
-impl From<&Onboarding> for OnboardingView {
-    fn from(o: &Onboarding) -> Self {
+impl OnboardingView {
+    pub(super) fn of(o: &Onboarding, now: Timestamp) -> Self {
         let complete = o.state == State::Completed;
+        let page = o.page.as_ref().filter(|_| complete);
+        let open = page.filter(|page| now < page.expires_at);
         let agents = || o.agents.iter().map(|agent| agent.id).collect();
         Self {
             execution_id: o.execution_id,
@@ -86,7 +93,8 @@ impl From<&Onboarding> for OnboardingView {
                 .as_ref()
                 .filter(|_| complete)
                 .and_then(|order| order.trial_ends_at),
-            checkout_url: o.page.as_ref().filter(|_| complete).map(|p| p.url.clone()),
+            checkout_url: open.map(|page| page.url.clone()),
+            checkout_expires_at: page.map(|page| page.expires_at),
             started_at: o.started_at,
             ended_at: o.ended_at,
         }

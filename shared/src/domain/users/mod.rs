@@ -88,7 +88,7 @@ impl Entity for User {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionStatus {
-    /// None has begun.
+    /// None has begun: there was no card yet. The account can be read, and no more.
     Incomplete,
     /// In its trial; over at `trialEndsAt`, whatever the status still says.
     Trialing,
@@ -114,8 +114,9 @@ pub struct Account {
     pub plan: Plan,
     /// Where the subscription stands.
     pub status: SubscriptionStatus,
-    /// When the trial ends.
-    pub trial_ends_at: Timestamp,
+    /// When the trial ends, or ended, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_ends_at: Option<Timestamp>,
     /// Workspaces owned; changes only in the transaction that creates or deletes one.
     pub workspaces: u32,
     /// Agents in them; likewise.
@@ -128,10 +129,24 @@ pub struct Account {
 }
 
 impl Account {
+    /// Of somebody who has just come: with the limits of the smallest plan, none of which is paid for.
+    pub fn of_a_newcomer(user_id: UserId, now: Timestamp) -> Self {
+        Self {
+            user_id,
+            plan: Plan::Personal,
+            status: SubscriptionStatus::Incomplete,
+            trial_ends_at: None,
+            workspaces: 0,
+            agents: 0,
+            created_at: now,
+            billing: Billing::default(),
+        }
+    }
+
     /// Whether the account may be used for more than reading at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         match self.status {
-            SubscriptionStatus::Trialing => now < self.trial_ends_at,
+            SubscriptionStatus::Trialing => self.trial_ends_at.is_some_and(|end| now < end),
             SubscriptionStatus::Active => true,
             SubscriptionStatus::PastDue => self.billing.grace_ends_at.is_some_and(|end| now < end),
             SubscriptionStatus::Incomplete

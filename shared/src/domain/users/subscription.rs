@@ -32,15 +32,16 @@ pub enum SubscriptionState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionView {
-    /// The plan that is paid for, or tried.
+    /// The plan that is paid for, or tried; before that, the one that was chosen.
     pub plan: Plan,
     /// Where it stands.
     pub status: SubscriptionState,
     /// Whether the account can be read only.
     pub read_only: bool,
-    /// When the trial ends, or ended.
-    #[schema(value_type = String, format = DateTime)]
-    pub trial_ends_at: Timestamp,
+    /// When the trial ends, or ended, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub trial_ends_at: Option<Timestamp>,
     /// Whether the next subscription would begin with a trial.
     pub trial_available: bool,
     /// When what is paid for began.

@@ -1,5 +1,7 @@
 //! Tasks of a state machine. Their errors have names, which `Retry` and `Catch` of the state machine match on.
 
+use std::time::Duration;
+
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,6 +10,10 @@ use super::Outcome;
 use super::batch::erased;
 use crate::app::App;
 use crate::error::{Error, Result};
+
+/// When a task is given up: before Lambda ends its function (template.yaml: 28 s), whose next task would wait for a new
+/// instance then, and whose error would say nothing.
+const LIMIT: Duration = Duration::from_secs(25);
 
 /// Passes: the same task may succeed a moment later.
 pub const PASSING: &str = "Camarad.Passing";
@@ -64,7 +70,9 @@ where
 {
     let app = &app;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
-        erased(handle(app.clone(), event.payload)).await.map_err(|error| {
+        let task = erased(handle(app.clone(), event.payload));
+        let done = tokio::time::timeout(LIMIT, task).await;
+        done.unwrap_or(Err(Error::Timeout)).map_err(|error| {
             tracing::warn!(error = %error, cause = ?error, "a task failed");
             Failure::from(error)
         })

@@ -13,8 +13,10 @@ pub mod binaries;
 mod iam;
 pub mod lambda;
 mod signin;
+mod till;
+pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
 use camarad::app::{App, Builder};
 use camarad::clock::{Clock, Stopwatch};
 use camarad::config::Config;
@@ -35,7 +38,10 @@ use crate::app::stack::{self, Stack, repository, tool};
 use crate::app::{MAIL_FROM, OPERATOR, ORIGIN, PUBLIC_URL};
 use crate::peers::ai::AiPeer;
 use crate::peers::oidc::OidcPeer;
+use crate::peers::stripe::{StripeAccount, StripePeer};
 use crate::visitor::{Visitor, http};
+
+use self::wire::Wire;
 
 /// The provider's id in paths.
 pub const PROVIDER: &str = "peer";
@@ -67,6 +73,10 @@ pub struct Deployed {
     pub ai: AiPeer,
     /// The identity provider, whose only client this is.
     pub oidc: Arc<OidcPeer>,
+    /// The wire between the tasks of onboarding and AWS.
+    wire: OnceLock<Arc<Wire>>,
+    stripe: StripeAccount,
+    _stripe: StripePeer,
     outputs: BTreeMap<String, String>,
     /// Where the peers live; a test's own runtime ends with the test.
     runtime: Handle,
@@ -133,20 +143,28 @@ pub fn progress(text: &str) {
 async fn start() -> Deployed {
     binaries::check();
     let watch = Stopwatch::start();
-    let stack = stack::launch("deployed", &[("AUTH", "true")]);
+    // Between its tries a state machine waits for seconds; here, for a fiftieth of them.
+    let stack = stack::launch("deployed", &[("AUTH", "true"), ("SFN_WAIT_SCALE", "0.02")]);
     let callback = format!("{PUBLIC_URL}/api/auth/{PROVIDER}/callback");
     let oidc = OidcPeer::start(&[&callback]).await.expect("the OIDC peer starts");
     let ai = AiPeer::start().await.expect("the AI peer starts");
     progress("deploying template.yaml into the local services …");
-    let outputs = deploy(&stack.endpoint, &oidc);
+    let stripe = StripePeer::start().await.expect("the Stripe peer starts");
+    let outputs = deploy(&stack.endpoint, &oidc, &stripe);
     let deployed = Deployed {
         ai,
         oidc: Arc::new(oidc),
+        wire: OnceLock::new(),
+        stripe: stripe.account().expect("an account at Stripe"),
+        _stripe: stripe,
         outputs,
         runtime: Handle::current(),
         stack,
     };
     deployed.put_secrets().await;
+    deployed.furnish_stripe().await;
+    let wire = deployed.wire("onboarding-tasks").await;
+    deployed.wire.set(wire).expect("the first one");
     let (took, log) = (watch.elapsed().as_secs_f32(), deployed.log());
     progress(&format!("deployed in {took:.1} s; the functions print to {log}"));
     deployed
@@ -154,7 +172,7 @@ async fn start() -> Deployed {
 
 /// Runs infra/local/deploy.py and gives the outputs. Its folder stays, so that a binary which has not changed need not
 /// be stripped and packed again; a lock keeps other test processes out of it.
-fn deploy(endpoint: &str, oidc: &OidcPeer) -> BTreeMap<String, String> {
+fn deploy(endpoint: &str, oidc: &OidcPeer, stripe: &StripePeer) -> BTreeMap<String, String> {
     let folder = repository().join("target/test-deployed");
     std::fs::create_dir_all(&folder).expect("a folder for the deployment");
     let lock = std::fs::File::create(folder.join("lock")).expect("a lock file");
@@ -176,6 +194,7 @@ fn deploy(endpoint: &str, oidc: &OidcPeer) -> BTreeMap<String, String> {
         .arg(format!("MailFrom={MAIL_FROM}"))
         .arg(format!("PlatformOperators={OPERATOR}"))
         .arg(format!("AuthProviders={provider}"))
+        .arg(format!("StripeApiUrl={}", stripe.base))
         .env("PATH", format!("{}:{path}", tools.display()))
         .output()
         .expect("python3 starts");
@@ -199,6 +218,11 @@ impl Deployed {
     /// The local services' address.
     pub fn endpoint(&self) -> &str {
         self.output("Endpoint")
+    }
+
+    /// The wire between the tasks of onboarding and AWS.
+    pub fn tasks_wire(&self) -> &Wire {
+        self.wire.get().expect("a wire")
     }
 
     /// Where to read what the functions print.
@@ -225,6 +249,37 @@ impl Deployed {
         };
         let db = Db::new(client!(aws_sdk_dynamodb, self), &config.table);
         Builder::new(config, db, clock).build()
+    }
+
+    /// Every item of the table.
+    pub async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let scan = client!(aws_sdk_dynamodb, self).scan();
+        let scan = scan.table_name(self.output("TableName")).consistent_read(true);
+        let items: Result<_, _> = scan.into_paginator().items().send().collect().await;
+        items.expect("the table answers")
+    }
+
+    /// What happened in an execution of the onboarding machine, oldest first.
+    pub async fn history(&self, execution: &str) -> Vec<Value> {
+        let machine = self
+            .output("OnboardingMachine")
+            .replace(":stateMachine:", ":execution:");
+        let order = json!({"executionArn": format!("{machine}:{execution}"), "maxResults": 1_000});
+        let request = http()
+            .post(self.endpoint())
+            .header("x-amz-target", "AWSStepFunctions.GetExecutionHistory")
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("authorization", signed("states"));
+        let answer = request
+            .body(order.to_string())
+            .send()
+            .await
+            .expect("Step Functions answers");
+        let history: Value = answer.json().await.expect("JSON");
+        history["events"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no history: {history}"))
+            .clone()
     }
 
     /// SQS as the account's owner.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use camarad::clock::SystemClock;
+use camarad::domain::plans::Plan;
 use serde_json::Value;
 
 use super::{Deployed, PROVIDER};
-use crate::app::{Answer, PUBLIC_URL};
+use crate::app::{Answer, PUBLIC_URL, trial};
 use crate::visitor::Visitor;
 
 /// Somebody who has signed in.
@@ -26,15 +28,27 @@ impl std::ops::Deref for SignedIn {
 }
 
 impl Deployed {
-    /// Signs in somebody new at `example.com`, on the trial of the plan Business.
+    /// Signs in somebody new at `example.com`, and gives them a trial of the plan Business.
     pub async fn sign_in(&self, name: &str) -> SignedIn {
-        self.sign_in_as(&format!("{name}@example.com"), "business").await
+        self.sign_in_as(&format!("{name}@example.com"), Plan::Business)
+            .await
     }
 
-    /// Signs in through the provider, whoever that is; who is new starts a trial of `plan`.
-    pub async fn sign_in_as(&self, email: &str, plan: &str) -> SignedIn {
+    /// The same, whoever that is, with a trial of `plan`.
+    pub async fn sign_in_as(&self, email: &str, plan: Plan) -> SignedIn {
+        let signed_in = self.newcomer(email).await;
+        let id = signed_in.tokens["user"]["id"]
+            .as_str()
+            .and_then(|id| id.parse().ok());
+        let app = self.app(Arc::new(SystemClock));
+        trial::begin(&app, id.expect("a user"), plan).await;
+        signed_in
+    }
+
+    /// Signs in through the provider, and no more: who is new has no subscription.
+    pub async fn newcomer(&self, email: &str) -> SignedIn {
         let visitor = self.visitor();
-        let login = format!("/api/auth/{PROVIDER}/login?mode=token&plan={plan}");
+        let login = format!("/api/auth/{PROVIDER}/login?mode=token");
         let away = visitor.get(&login).await;
         assert!([302, 303].contains(&away.status), "{away:?}");
         let there = away

@@ -79,6 +79,14 @@ impl StripePeer {
 }
 
 impl StripeAccount {
+    /// The same account, with connections of its own.
+    pub fn again(&self) -> Result<Self, PeerError> {
+        Ok(Self {
+            http: client()?,
+            ..self.clone()
+        })
+    }
+
     /// `GET /v1…`; the path may have a query.
     pub async fn get(&self, path: &str) -> Result<Value, PeerError> {
         self.answer(self.to(Method::GET, path)).await

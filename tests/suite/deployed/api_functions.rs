@@ -5,6 +5,7 @@ use std::sync::Arc;
 use camarad::clock::{Clock, SystemClock};
 use camarad::context::Context;
 use camarad::domain::notifications::{self, Notice};
+use camarad::domain::plans::Plan;
 use camarad::domain::users::preferences::NotificationType;
 use camarad::ids::UserId;
 use camarad_tests::app::{OPERATOR, ORIGIN};
@@ -102,7 +103,7 @@ async fn ledger_grants_for_operators_and_for_nobody_else() {
     ann.post("/api/ledger/grant", order.clone())
         .await
         .assert_problem(403, "forbidden");
-    let operator = d.sign_in_as(OPERATOR, "personal").await;
+    let operator = d.sign_in_as(OPERATOR, Plan::Personal).await;
     operator.post("/api/ledger/grant", order).await.json(201);
     assert_eq!(
         ann.get("/api/ledger/balance").await.json(200)["balance"],

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::QueueAttributeName;
 use camarad::clock::{Clock, Stopwatch, SystemClock};
 use camarad::domain::notifications::Notification;
+use camarad::domain::plans::Plan;
 use camarad::ids::UserId;
 use camarad::store::{PageRequest, keys};
 use camarad_tests::app::OPERATOR;
@@ -111,7 +112,7 @@ async fn usage_takes_events_of_services_divides_them_and_streams_them_as_a_file(
     let ann = d.sign_in("export").await;
     let (workspace, agents) = workspace(&ann, &["ceo"]).await;
     let user = text(&ann.get("/api/user").await.json(200), "id");
-    let operator = d.sign_in_as(OPERATOR, "personal").await;
+    let operator = d.sign_in_as(OPERATOR, Plan::Personal).await;
     let made = operator
         .post(
             "/api/user/security/api-keys",

@@ -5,6 +5,7 @@ mod api_functions;
 mod event_functions;
 mod main_job;
 mod metering;
+mod onboarding;
 mod permissions;
 
 use camarad_tests::deployed::eventually;

@@ -18,7 +18,7 @@ setup: ## check the machine, put the tools into .tools (a second run only looks)
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3 is missing: install python3 (3.10 or newer) with the system's package manager."; exit 1; }
 	@$(PYTHON) infra/local/tools.py
 
-demo: setup ## play the main job on a local stack: sign in, ask an agent, see what it cost
+demo: setup ## play the main job on a local stack: sign in, onboard, pay, ask an agent, see what it cost
 	@$(PYTHON) infra/local/demo.py
 
 dev: setup ## run the local stack and reload functions as they change

@@ -5,6 +5,7 @@ import copy
 import email.message
 import json
 import re
+import subprocess
 import uuid
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Pattern, Tuple
@@ -116,8 +117,8 @@ class Person(NamedTuple):
 class People:
     """Signs people in. Each is used for fewer requests than the rate limit of one person allows in a minute."""
 
-    def __init__(self, config: services.Config, make: Callable[[str], Function]):
-        self.config, self.make = config, make
+    def __init__(self, config: services.Config, table: str, make: Callable[[str], Function]):
+        self.config, self.table, self.make = config, table, make
         self.functions: Dict[str, Function] = {}
 
     def function(self, name: str) -> Function:
@@ -128,7 +129,8 @@ class People:
 
     def newcomer(self) -> Person:
         client = LambdaClient(self.config.api, self.function)
-        sign_in(client, self.config, "bench+%s@example.com" % uuid.uuid4().hex[:12])
+        tokens = sign_in(client, self.config, "bench+%s@example.com" % uuid.uuid4().hex[:12])
+        self.begin_trial(tokens["user"]["id"])
         key = {"Idempotency_Key": str(uuid.uuid4())}
         made = client.post("/api/workspaces", {"name": "Bench", "type": "business"}, **key).expect(201).json()
         key = {"Idempotency_Key": str(uuid.uuid4())}
@@ -136,6 +138,13 @@ class People:
         agents = client.post(path, {"presetIds": ["ceo"]}, **key).expect(201).json()
         agents = agents["items"] if isinstance(agents, dict) else agents
         return Person(client, made["id"], agents[0]["id"])
+
+    def begin_trial(self, user: str) -> None:
+        """What Stripe's news would do; a bench has no Stripe."""
+        command = [str(services.target_folder() / "trial"), self.config.aws, self.table, user, "business"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode != 0:
+            raise Failure("No trial could be begun: %s" % run.stderr.strip())
 
     def close(self) -> None:
         for function in self.functions.values():

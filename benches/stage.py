@@ -45,7 +45,7 @@ def all_functions() -> List[str]:
 class Stage:
     def __init__(self, config: services.Config, outputs: Dict[str, str], binaries: Path):
         self.config, self.outputs, self.binaries = config, outputs, binaries
-        self.people = People(config, self.function)
+        self.people = People(config, outputs["TableName"], self.function)
 
     def environment(self, name: str) -> Dict[str, str]:
         """What Lambda and template.yaml give a function."""

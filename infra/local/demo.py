@@ -9,6 +9,7 @@ import contextlib
 import re
 import time
 import uuid
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Dict, Iterator, List
 
@@ -21,11 +22,14 @@ from display import INDENT, Flow, amount, bars, table
 from project import LOGS
 from signin import sign_in
 from stack import stack
+from subscribe import pay
 
+WORKSPACE = "Analytical Engines"
 PRESETS = ["ceo", "cto", "cmo"]
 QUESTION = "We have twelve paying customers and money for nine months. What should I do this week?"
 SECOND_QUESTION = "Name the one technical risk that we should look at first."
 COUNTED_WITHIN = 20.0  # seconds that usage may take to come through the queue
+ONBOARDED_WITHIN = 60.0  # seconds that an execution may take, with all its tries
 
 
 class Story:
@@ -63,20 +67,44 @@ class Story:
         tokens = sign_in(self.client, self.config, self.email, seen=self.asked)
         user = tokens.get("user") or self.get("/api/user")
         say("%sHello %s, %s." % (INDENT, user.get("name") or "you", paint(user.get("email", self.email), "green")))
+
+    def onboard(self) -> Dict[str, Any]:
+        self.title("Onboarding: plan, workspace, agents and preferences in one go, or nothing")
+        wish = {
+            "planId": "business",
+            "workspace": {"name": WORKSPACE, "type": "business"},
+            "selectedAgentPresetIds": PRESETS,
+            "preferences": {"theme": "dark", "timezone": "Europe/London"},
+        }
+        answer = self.client.post("/api/onboarding/complete", wish, Idempotency_Key=str(uuid.uuid4()))
+        onboarding = self.asked(answer).expect(201, 202).json()
+        path, deadline = "/api/onboarding/" + onboarding["executionId"], time.monotonic() + ONBOARDED_WITHIN
+        while onboarding["status"] in ("running", "undoing"):
+            if time.monotonic() > deadline:
+                raise Failure("The onboarding does not end: %s" % onboarding["steps"])
+            time.sleep(0.2)
+            onboarding = self.client.get(path).expect(200).json()
+        onboarding = self.get(path)
+        if onboarding["status"] != "completed":
+            raise Failure("The onboarding failed: %s" % onboarding["steps"])
+        begun = moment(onboarding["startedAt"])
+        rows = [[s["step"], s["status"], "%d ms" % ((moment(s["doneAt"]) - begun).total_seconds() * 1000)] for s in onboarding["steps"]]
+        table(["step", "", "after"], rows, right=(2,))
+        return onboarding
+
+    def pay(self, onboarding: Dict[str, Any]) -> None:
+        self.title("A card, on the page of Stripe's")
+        subscription = pay(self.client, self.config, onboarding["checkoutUrl"], seen=self.asked)
         balance = self.get("/api/ledger/balance")
-        say("%sThe trial of the plan Business has granted %s." % (INDENT, cbt(balance["balance"])))
+        until = paint(subscription["trialEndsAt"][:10], "green")
+        say("%sThe trial of the plan %s lasts until %s." % (INDENT, subscription["plan"].capitalize(), until))
+        say("%sIt has granted %s." % (INDENT, cbt(balance["balance"])))
 
-    def create_workspace(self) -> str:
-        self.title("A workspace")
-        workspace = self.post("/api/workspaces", {"name": "Analytical Engines", "type": "business"}, 201)
-        say("%s%s  %s" % (INDENT, paint(workspace.get("name", ""), "green"), workspace["id"]))
-        return workspace["id"]
-
-    def create_agents(self, workspace: str) -> List[Dict[str, Any]]:
-        self.title("Agents, from presets")
-        answer = self.post("/api/workspaces/%s/agents" % workspace, {"presetIds": PRESETS}, 201)
-        agents = answer["items"] if isinstance(answer, dict) else answer
+    def show_agents(self, onboarding: Dict[str, Any]) -> List[Dict[str, Any]]:
+        self.title("The workspace and its agents")
+        agents = self.get("/api/workspaces/%s/agents" % onboarding["workspaceId"])["items"]
         self.names = {agent["id"]: agent.get("name", agent["id"]) for agent in agents}
+        say("%s%s  %s" % (INDENT, paint(WORKSPACE, "green"), onboarding["workspaceId"]))
         table(["agent", "preset", "id"], [[a.get("name", ""), a.get("presetId", ""), a["id"]] for a in agents])
         return agents
 
@@ -170,7 +198,12 @@ class Story:
 
 
 # ids of which the beginning is enough to tell them apart
-LONG_ID = re.compile(r"\b((?:ws|agt)_[0-9a-z]{4})[0-9a-z]+")
+LONG_ID = re.compile(r"\b((?:ws|agt|onb|cs(?:_test)?)_[0-9a-zA-Z]{4})[0-9a-zA-Z]+")
+
+
+def moment(text: str) -> datetime:
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    return datetime.strptime("%s.%s" % (whole, fraction[:6] or "0"), "%Y-%m-%dT%H:%M:%S.%f")
 
 
 def cbt(value: object) -> str:
@@ -180,12 +213,13 @@ def cbt(value: object) -> str:
 def play(config: services.Config, email: str) -> None:
     story = Story(config, email)
     story.sign_in()
-    workspace = story.create_workspace()
-    agents = story.create_agents(workspace)
+    onboarding = story.onboard()
+    story.pay(onboarding)
+    agents = story.show_agents(onboarding)
     story.show_receipt(story.ask_streaming(agents[0]))
     story.ask_plain(agents[1])
     story.show_ledger()
-    story.show_usage(workspace, calls=2)
+    story.show_usage(onboarding["workspaceId"], calls=2)
     say()
 
 

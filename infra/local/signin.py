@@ -21,7 +21,7 @@ def location(answer: Answer, base: str) -> str:
 
 
 def sign_in(
-    client: Client, config: services.Config, email: str, plan: str = "business", seen: Callable[[Answer], Any] = lambda _: None
+    client: Client, config: services.Config, email: str, seen: Callable[[Answer], Any] = lambda _: None
 ) -> Dict[str, Any]:
     """The tokens and the user. `client` carries the access token from then on; `seen` gets every answer on the way."""
 
@@ -29,7 +29,7 @@ def sign_in(
         seen(answer)
         return answer
 
-    login = "/api/auth/%s/login?%s" % (services.PROVIDER, urlencode({"plan": plan, "mode": "token"}))
+    login = "/api/auth/%s/login?%s" % (services.PROVIDER, urlencode({"mode": "token"}))
     url = location(note(client.get(login)), client.base)
     page = note(client.get(url))
     while page.status in MOVED:  # to the interaction page, maybe over more than one step

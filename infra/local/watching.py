@@ -31,7 +31,8 @@ def announce(config: services.Config) -> None:
     say()
     say("Try it, in another terminal:")
     say()
-    say(paint("  TOKEN=$(python3 infra/local/login.py ada@example.com)", "cyan"))
+    # With --trial: who has just signed up has no subscription, and can only read.
+    say(paint("  TOKEN=$(python3 infra/local/login.py --trial ada@example.com)", "cyan"))
     say(paint('  curl -s %s/api/user -H "Authorization: Bearer $TOKEN"' % config.api, "cyan"))
     say()
 

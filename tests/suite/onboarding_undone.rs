@@ -35,6 +35,8 @@ pub fn tells(item: &str) -> bool {
     let kinds = [
         "audit",
         "auditChain",
+        "auditMark",
+        "auditSeal",
         "outbox",
         "onboarding",
         "chain",

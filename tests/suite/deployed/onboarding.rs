@@ -10,7 +10,7 @@ use camarad::domain::onboarding::Onboarding;
 use camarad::ids::UserId;
 use camarad::store::keys;
 use camarad_tests::deployed::wire::Trouble;
-use camarad_tests::deployed::{self, Deployed};
+use camarad_tests::deployed::{self, Deployed, eventually};
 use camarad_tests::dice::{Dice, share};
 use camarad_tests::visitor::Visitor;
 use serde_json::{Value, json};
@@ -213,9 +213,18 @@ async fn last(d: &Deployed, user: &str) -> Onboarding {
     found.expect("an onboarding")
 }
 
-/// The names of the errors of an execution's tasks, in their order.
+/// The names of the errors of an execution's tasks, in their order, once it has ended: a function that dies after the last
+/// commit is noticed when the onboarding is complete already.
 async fn errors(d: &Deployed, execution: &str) -> Vec<String> {
-    let history = d.history(execution).await;
+    let history = eventually("end of the execution", async || {
+        let history = d.history(execution).await;
+        let ends = ["ExecutionSucceeded", "ExecutionFailed"];
+        let ended = history
+            .iter()
+            .any(|event| ends.iter().any(|end| event["type"] == *end));
+        ended.then_some(history)
+    })
+    .await;
     let failed = history.iter().filter_map(|event| {
         let error = event["taskFailedEventDetails"]["error"].as_str()?;
         Some(error.to_owned())

@@ -314,7 +314,8 @@ async fn set_aside(
         expires_at: now.checked_add(HOLD_LIFE).map_err(Error::internal)?,
         capped: workspace.allocation.is_some(),
     };
-    let refused = match reserve(app, &request).await? {
+    // Boxed, as what a lost answer takes would otherwise be room in the future of every call.
+    let refused = match Box::pin(reserve(app, &request)).await? {
         Reserve::Held(reservation) => return Ok((reservation, max_tokens)),
         Reserve::Refused(refused) => refused,
     };
@@ -325,7 +326,7 @@ async fn set_aside(
         return Err(Refused { wanted, ..refused }.error());
     }
     request.amount = pricing::hold(&model.price, input, affordable)?;
-    match reserve(app, &request).await? {
+    match Box::pin(reserve(app, &request)).await? {
         Reserve::Held(reservation) => Ok((reservation, affordable)),
         Reserve::Refused(refused) => Err(Refused { wanted, ..refused }.error()),
     }

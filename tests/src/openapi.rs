@@ -20,7 +20,7 @@ Lists come in pages: `items`, and a `nextCursor` to send as `cursor` as long as 
 `code`. What a caller may not see does not exist for them: 404.";
 
 /// Functions in the order of the reference, and what they are about.
-const TAGS: [(&str, &str); 12] = [
+const TAGS: [(&str, &str); 13] = [
     ("auth", "Signing in, and staying so."),
     (
         "users",
@@ -50,6 +50,10 @@ const TAGS: [(&str, &str); 12] = [
         "What was done, by whom and from where: append-only, sealed into chains, exported with their proof.",
     ),
     ("notifications", "What happened that a person should know."),
+    (
+        "onboarding",
+        "The first workspace, its agents and a subscription, in one go: all of it, or nothing.",
+    ),
     ("meta", "Health, and the documents that describe the API."),
 ];
 

@@ -108,9 +108,9 @@ impl Faults {
         let whenever = self.0.whenever.lock().expect("no panic holds it");
         let (text, fault) = whenever.as_ref()?;
         let body = request.body().bytes().unwrap_or_default();
-        body.windows(text.len())
-            .any(|w| w == text.as_bytes())
-            .then_some(*fault)
+        let here = body.windows(text.len()).any(|w| w == text.as_bytes());
+        self.0.made.fetch_add(u32::from(here), Ordering::SeqCst);
+        here.then_some(*fault)
     }
 
     /// The function dies at the request after `after` others: before it is sent or, if `done`, after the engine did it.

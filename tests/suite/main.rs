@@ -66,6 +66,7 @@ mod mailer;
 mod meta;
 mod notifications;
 mod onboarding;
+mod onboarding_account;
 mod onboarding_left;
 mod onboarding_undone;
 mod openapi;

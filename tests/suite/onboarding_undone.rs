@@ -298,12 +298,12 @@ async fn waiting(faults: &Faults) -> (TestApp, Client, Which) {
     t.dynamodb = raw;
     t.executions.hold(true);
     let ann = t.newcomer("ann@example.com").await;
-    let which = begin(&t, ann.user.unwrap()).await;
+    let which = begin(&t, ann.user.unwrap(), Plan::Personal).await;
     (t, ann, which)
 }
 
 /// Begins as the request does, which then would wait for an end.
-async fn begin(t: &TestApp, user: UserId) -> Which {
+pub async fn begin(t: &TestApp, user: UserId, plan: Plan) -> Which {
     let clock = t.app.clock();
     let cause = Context::system("story", clock.now()).signed_in(user, SessionId::new(clock));
     let mut asked = wish();
@@ -311,7 +311,7 @@ async fn begin(t: &TestApp, user: UserId) -> Which {
     let preferences = serde_json::from_value(asked["preferences"].take()).unwrap();
     let name = serde_json::from_value(asked["workspace"]["name"].take()).unwrap();
     let first = (name, WorkspaceType::Personal);
-    let wish = Wish::parse(Plan::Personal, first, &presets, preferences).unwrap();
+    let wish = Wish::parse(plan, first, &presets, preferences).unwrap();
     let once = OnceKey::new(user, "1", "input");
     let begun = start::begin(&t.app, &cause, user, &once, wish).await.unwrap();
     let begun = begun.value().unwrap();

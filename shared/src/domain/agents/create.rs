@@ -6,16 +6,17 @@ use super::Agent;
 use super::presets::{self, Preset};
 use super::view::AgentView;
 use crate::app::App;
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::domain::plans::ACTIVE_AGENTS;
 use crate::domain::users::Account;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
-use crate::ids::AgentId;
+use crate::ids::{AgentId, WorkspaceId};
 use crate::reply::Reply;
 use crate::store::record::{Action, Scope};
 use crate::store::tx::OnceKey;
-use crate::store::{Cond, Entity, Page, Update, keys};
+use crate::store::{Cond, Entity, Page, Tx, Update, keys};
 
 /// How many agents one request makes at most: all of them are one transaction.
 pub const MAX_AT_ONCE: usize = 20;
@@ -62,29 +63,36 @@ pub async fn create(
         .update(counted_in_workspace(workspace, count, new.active)?, || {
             too_many_active()
         });
-    let mut ids: Vec<_> = new
-        .presets
-        .iter()
-        .map(|_| AgentId::new(workspace.id, app.clock()))
-        .collect();
-    // Ids of one millisecond come in any order; sorted, the list later shows the agents in the order of the request.
-    ids.sort_unstable();
     let mut made = Vec::with_capacity(new.presets.len());
+    let ids = drawn(workspace.id, new.presets.len(), app.clock());
     for (preset, id) in new.presets.iter().zip(ids) {
         let agent = Agent {
             active: new.active,
             ..Agent::from_preset(id, preset, context.now)
         };
-        let detail = json!({"presetId": agent.preset_id, "name": agent.name, "active": agent.active});
-        tx = tx.create(&agent)?.audit(
-            Action::AgentCreated,
-            Scope::Workspace(workspace.id),
-            agent.id,
-            detail,
-        )?;
+        tx = staged(tx, &agent)?;
         made.push(AgentView::from(agent));
     }
     tx.once(once).commit(Reply::created(&Page::whole(made))?).await
+}
+
+/// The ids of so many new agents of a workspace. Ids of one millisecond come in any order; sorted, the list later shows the
+/// agents in the order of the request.
+pub(crate) fn drawn(workspace: WorkspaceId, count: usize, clock: &dyn Clock) -> Vec<AgentId> {
+    let mut ids: Vec<_> = (0..count).map(|_| AgentId::new(workspace, clock)).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Puts a new agent and the record of it into a commit; the counts of account and workspace are the caller's.
+///
+/// # Errors
+/// `Internal`, never.
+pub(crate) fn staged<'a>(tx: Tx<'a>, agent: &Agent) -> Result<Tx<'a>> {
+    let scope = Scope::Workspace(agent.id.workspace());
+    let detail = json!({"presetId": agent.preset_id, "name": agent.name, "active": agent.active});
+    tx.create(agent)?
+        .audit(Action::AgentCreated, scope, agent.id, detail)
 }
 
 fn counted_on_account(account: &Account, count: u32, context: &Context) -> Result<Update> {

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::steps::admitted;
 use super::view::OnboardingView;
 use super::{AgentWanted, Chosen, LIFE, Onboarding, State, Step, Which, WorkspaceWanted, load};
 use crate::app::App;
 use crate::config::Config;
 use crate::context::Context;
+use crate::domain::agents;
 use crate::domain::agents::presets::{self, Preset};
 use crate::domain::name::Name;
 use crate::domain::plans::{Plan, TRIAL_DAYS};
-use crate::domain::users::User;
 use crate::domain::users::preferences::PreferencesPatch;
+use crate::domain::users::{Account, User};
 use crate::domain::workspaces::WorkspaceType;
 use crate::error::{Error, Result};
-use crate::ids::{AgentId, ExecutionId, UserId, WorkspaceId};
+use crate::ids::{ExecutionId, UserId, WorkspaceId};
 use crate::reply::Reply;
 use crate::store::tx::OnceKey;
 use crate::store::{Cond, keys};
@@ -74,7 +76,8 @@ const PRESETS: &str = "selectedAgentPresetIds";
 /// starts the execution and waits for it.
 ///
 /// # Errors
-/// `Conflict` with `already_onboarded`, or with `onboarding_in_progress` while another one goes on.
+/// `Conflict` with `already_onboarded`, or with `onboarding_in_progress` while another one goes on; those of
+/// `steps::admitted`.
 pub async fn begin(
     app: &App,
     cause: &Context,
@@ -82,8 +85,10 @@ pub async fn begin(
     once: &OnceKey,
     wish: Wish,
 ) -> Result<Reply<OnboardingView>> {
-    let (profile, last) = (keys::user(user), keys::onboarding(user));
-    let mut found = app.db().batch(&[profile.clone(), last.clone()]).await?;
+    let (profile, account) = (keys::user(user), keys::account(user));
+    let last = keys::onboarding(user);
+    let wanted = [profile.clone(), account.clone(), last.clone()];
+    let mut found = app.db().batch(&wanted).await?;
     let person: User = found.read(&profile)?.ok_or(Error::NotFound)?;
     if person.onboarding_completed_at.is_some() {
         return Err(already());
@@ -92,7 +97,10 @@ pub async fn begin(
     if last.is_some_and(|last| last.goes_on()) {
         return Err(in_progress());
     }
+    let account: Account = found.read(&account)?.ok_or(Error::NotFound)?;
     let onboarding = drawn(app, cause, &person, once, wish)?;
+    // Told at once; the steps ask again, as what is true now need not be true then.
+    admitted(&account, &onboarding, cause.now)?;
     let view = OnboardingView::of(&onboarding, cause.now);
     let new = Cond::absent("onboardingCompletedAt").and(Cond::absent("deletingAt"));
     app.tx(cause)
@@ -124,13 +132,7 @@ fn in_progress() -> Error {
 /// With all ids drawn.
 fn drawn(app: &App, cause: &Context, person: &User, once: &OnceKey, wish: Wish) -> Result<Onboarding> {
     let workspace = WorkspaceId::new(app.clock());
-    let mut ids: Vec<_> = wish
-        .presets
-        .iter()
-        .map(|_| AgentId::new(workspace, app.clock()))
-        .collect();
-    // As in `agents::create`: the list later shows them in the order of the request.
-    ids.sort_unstable();
+    let ids = agents::create::drawn(workspace, wish.presets.len(), app.clock());
     let agents = wish.presets.iter().zip(ids).map(|(preset, id)| AgentWanted {
         id,
         preset_id: preset.id.into(),

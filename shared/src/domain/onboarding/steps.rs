@@ -1,19 +1,20 @@
 //! The steps. Each may be run again, also while another run of it goes on: what it writes is written once, and only as
 //! long as the execution stands.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Before, Chosen, Onboarding, State, Step, Which, load, over, payment};
 use crate::app::App;
 use crate::context::Context;
-use crate::domain::agents::Agent;
-use crate::domain::agents::presets;
+use crate::domain::agents::{self, Agent, presets};
 use crate::domain::plans::{ACTIVE_AGENTS, Plan};
 use crate::domain::users::change::Change;
-use crate::domain::users::{Account, User};
+use crate::domain::users::{Account, SubscriptionStatus, User};
 use crate::domain::workspaces::Workspace;
 use crate::domain::workspaces::create::opened;
 use crate::error::{Error, Result};
+use crate::ids::UserId;
 use crate::store::record::{Action, Scope};
 use crate::store::{Cond, Tx, Update, keys};
 
@@ -46,7 +47,7 @@ async fn people(app: &App, which: Which) -> Result<(User, Account)> {
 /// Whether it may be begun still.
 ///
 /// # Errors
-/// `Conflict` or `PlanLimit` when it may not.
+/// `Conflict` when it was done already, and those of `admitted`.
 pub async fn validate(app: &App, which: Which) -> Result<()> {
     let Some(onboarding) = standing(app, which, Step::Validate).await? else {
         return Ok(());
@@ -55,16 +56,37 @@ pub async fn validate(app: &App, which: Which) -> Result<()> {
     if user.onboarding_completed_at.is_some() {
         return Err(over());
     }
-    let plan = plan_of(&account, &onboarding)?;
-    room(&account, plan, &onboarding)?;
     let now = app.clock().now();
+    admitted(&account, &onboarding, now)?;
     let done = onboarding.step_done(Step::Validate, now)?;
     app.tx(&onboarding.cause(now)).update(done, moved).run().await
 }
 
+/// That an account may have what is to be made, for the commit: it has not subscribed yet, and any plan may be chosen, or it
+/// has subscribed to the chosen one.
+///
+/// # Errors
+/// `SubscriptionRequired` when its subscription is over: another one comes first. `Invalid` with `planId` when it has
+/// another plan; `PlanLimit`.
+pub(super) fn admitted(account: &Account, onboarding: &Onboarding, now: Timestamp) -> Result<Cond> {
+    let unchanged = match account.status {
+        SubscriptionStatus::Incomplete => {
+            Cond::eq("plan", account.plan)?.and(Cond::eq("status", account.status)?)
+        }
+        _ if !account.is_live(now) => return Err(Error::SubscriptionRequired),
+        _ if account.plan != onboarding.plan => {
+            let told = "there is a subscription to another plan: change the plan instead";
+            return Err(Error::field("planId", told));
+        }
+        _ => account.unchanged(now)?,
+    };
+    room(account, onboarding)?;
+    Ok(unchanged)
+}
+
 /// Whether the plan has room for one workspace and its agents more.
-fn room(account: &Account, plan: Plan, onboarding: &Onboarding) -> Result<()> {
-    let limits = plan.limits();
+fn room(account: &Account, onboarding: &Onboarding) -> Result<()> {
+    let limits = onboarding.plan.limits();
     let agents = u32::try_from(onboarding.agents.len()).map_err(Error::internal)?;
     for (what, used, more, max) in [
         ("workspaces", account.workspaces, 1, limits.workspaces),
@@ -77,30 +99,17 @@ fn room(account: &Account, plan: Plan, onboarding: &Onboarding) -> Result<()> {
     Ok(())
 }
 
-/// The plan whose limits count: the chosen one, unless another is paid for.
-fn plan_of(account: &Account, onboarding: &Onboarding) -> Result<Plan> {
-    match payment::is_subscribed(account) {
-        false => Ok(onboarding.plan),
-        true if account.plan == onboarding.plan => Ok(onboarding.plan),
-        true => Err(Error::field(
-            "planId",
-            "there is a subscription to another plan: change the plan instead",
-        )),
-    }
-}
-
 /// Plan, workspace, agents and preferences, in one transaction.
 ///
 /// # Errors
-/// `PlanLimit` when something was made meanwhile; `PreconditionFailed` when the step should be run again.
+/// Those of `admitted` when something changed meanwhile; `PreconditionFailed` when the step should be run again.
 pub async fn create_workspace(app: &App, which: Which) -> Result<()> {
     let Some(onboarding) = standing(app, which, Step::CreateWorkspace).await? else {
         return Ok(());
     };
     let (user, account) = people(app, which).await?;
-    let plan = plan_of(&account, &onboarding)?;
-    room(&account, plan, &onboarding)?;
     let now = app.clock().now();
+    let unchanged = admitted(&account, &onboarding, now)?;
     let cause = onboarding.signed_cause(app, now).await?;
     let change = match &onboarding.chosen {
         // What the person chose since then counts more.
@@ -121,7 +130,10 @@ pub async fn create_workspace(app: &App, which: Which) -> Result<()> {
     let mut tx = app
         .tx(&cause)
         .update(done, moved)
-        .update(counted(&account, plan, &onboarding)?, moved);
+        .update(counted(&account, &onboarding)?.when(unchanged), moved);
+    if account.plan != onboarding.plan {
+        tx = replanned(tx, account.user_id, (account.plan, onboarding.plan))?;
+    }
     tx = match change {
         Some(change) => change.stage(tx, &user, Action::SettingsUpdated)?,
         None => {
@@ -129,18 +141,17 @@ pub async fn create_workspace(app: &App, which: Which) -> Result<()> {
             tx.check(keys::user(user.id), stays, moved)
         }
     };
-    tx = with_workspace(tx, &cause, plan, &onboarding)?;
+    tx = with_workspace(tx, &cause, &onboarding)?;
     with_agents(tx, &cause, &onboarding)?.run().await
 }
 
 /// The account with one workspace and its agents more, on the chosen plan.
-fn counted(account: &Account, plan: Plan, onboarding: &Onboarding) -> Result<Update> {
+fn counted(account: &Account, onboarding: &Onboarding) -> Result<Update> {
+    let plan = onboarding.plan;
     let count = i64::try_from(onboarding.agents.len()).map_err(Error::internal)?;
     let mut update = Update::of(keys::account(account.user_id))
         .increase("workspaces", 1)?
-        .increase("agents", count)?
-        .when(Cond::eq("plan", account.plan)?)
-        .when(Cond::eq("status", account.status)?);
+        .increase("agents", count)?;
     if account.plan != plan {
         update = update.set("plan", plan)?;
     }
@@ -154,12 +165,18 @@ fn counted(account: &Account, plan: Plan, onboarding: &Onboarding) -> Result<Upd
     Ok(update)
 }
 
+/// Puts the record that an account's plan is another one into the commit that makes it so.
+pub(super) fn replanned<'a>(tx: Tx<'a>, user: UserId, (before, after): (Plan, Plan)) -> Result<Tx<'a>> {
+    let detail = json!({"before": {"plan": before}, "after": {"plan": after}});
+    tx.audit(Action::SubscriptionUpdated, Scope::Account(user), user, detail)
+}
+
 /// How many of the agents are active: the first ones, as many as may be.
 fn active(onboarding: &Onboarding) -> usize {
     onboarding.agents.len().min(ACTIVE_AGENTS as usize)
 }
 
-fn with_workspace<'a>(tx: Tx<'a>, cause: &Context, plan: Plan, onboarding: &Onboarding) -> Result<Tx<'a>> {
+fn with_workspace<'a>(tx: Tx<'a>, cause: &Context, onboarding: &Onboarding) -> Result<Tx<'a>> {
     let wanted = &onboarding.workspace;
     let count = |n: usize| u32::try_from(n).map_err(Error::internal);
     let workspace = Workspace {
@@ -169,7 +186,7 @@ fn with_workspace<'a>(tx: Tx<'a>, cause: &Context, plan: Plan, onboarding: &Onbo
             wanted.id,
             wanted.name.clone(),
             wanted.kind_of,
-            (onboarding.user_id, plan),
+            (onboarding.user_id, onboarding.plan),
             cause.now,
         )
     };
@@ -177,17 +194,13 @@ fn with_workspace<'a>(tx: Tx<'a>, cause: &Context, plan: Plan, onboarding: &Onbo
 }
 
 fn with_agents<'a>(mut tx: Tx<'a>, cause: &Context, onboarding: &Onboarding) -> Result<Tx<'a>> {
-    let scope = Scope::Workspace(onboarding.workspace.id);
     for (n, wanted) in onboarding.agents.iter().enumerate() {
         let preset = presets::by_id(&wanted.preset_id).ok_or(Error::NotFound)?;
         let agent = Agent {
             active: n < active(onboarding),
             ..Agent::from_preset(wanted.id, preset, cause.now)
         };
-        let detail = json!({"presetId": agent.preset_id, "name": agent.name, "active": agent.active});
-        tx = tx
-            .create(&agent)?
-            .audit(Action::AgentCreated, scope, agent.id, detail)?;
+        tx = agents::create::staged(tx, &agent)?;
     }
     Ok(tx)
 }
@@ -259,9 +272,13 @@ pub async fn complete(app: &App, which: Which) -> Result<()> {
         .set("onboardingCompletedAt", now)?
         .when(Cond::item_exists())
         .when(Cond::absent("deletingAt"));
-    app.tx(&onboarding.cause(now))
+    let cause = onboarding.signed_cause(app, now).await?;
+    let user = onboarding.user_id;
+    let changed = json!({"changed": ["onboardingCompletedAt"]});
+    app.tx(&cause)
         .update(done, moved)
         .update(onboarded, || Error::NotFound)
+        .audit(Action::UserUpdated, Scope::Account(user), user, changed)?
         .run()
         .await
 }

@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{Onboarding, State, Step, Which, load, payment};
+use super::{Onboarding, State, Step, Which, load, payment, steps};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::plans::Plan;
@@ -111,6 +111,7 @@ async fn restore(app: &App, cause: &Context, onboarding: &Onboarding) -> Result<
         }
         if let Some(back) = plan_back(&account, onboarding, before.plan)? {
             tx = tx.update(back, || Error::PreconditionFailed);
+            tx = steps::replanned(tx, account.user_id, (account.plan, before.plan))?;
         }
     }
     if let (Some(user), Some(chosen)) = (user.filter(User::is_staying), &before.chosen)

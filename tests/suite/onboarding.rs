@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use camarad::domain::plans::Plan;
 use camarad::store::Db;
 use camarad_tests::app::{Answer, Client, Setup, machine};
 use camarad_tests::billing::Shop;
@@ -10,7 +11,7 @@ use camarad_tests::faults::Faults;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::onboarding_undone::{COMPLETE, last, rest, seen, wish};
+use crate::onboarding_undone::{COMPLETE, begin, last, rest, seen, wish};
 
 /// A town with Stripe, and Ann, who is new.
 struct Town {
@@ -209,6 +210,61 @@ async fn what_stripe_refuses_for_good_is_taken_back_and_a_second_try_works() {
         );
         let made = town.complete("1").await.json(201);
         town.assert_whole(&made).await;
+    }
+}
+
+#[tokio::test]
+async fn what_stripe_will_answer_again_is_asked_once_more_and_what_may_pass_oftener() {
+    let asked = |path: &str, how: Value| {
+        let mut fault = json!({"method": "POST", "path": path, "times": 1000});
+        fault
+            .as_object_mut()
+            .unwrap()
+            .extend(how.as_object().unwrap().clone());
+        fault
+    };
+    let error = |kind: &str| json!({"type": kind, "message": "no"});
+    for (how, name, times) in [
+        (
+            json!({"status": 400, "error": error("invalid_request_error")}),
+            "Camarad.Fault",
+            2,
+        ),
+        (
+            json!({"status": 403, "error": error("invalid_request_error")}),
+            "Camarad.Fault",
+            2,
+        ),
+        (
+            json!({"status": 409, "error": error("idempotency_error")}),
+            "Camarad.Passing",
+            4,
+        ),
+        (
+            json!({"status": 429, "error": error("invalid_request_error")}),
+            "Camarad.Passing",
+            4,
+        ),
+        (
+            json!({"status": 503, "error": error("api_error")}),
+            "Camarad.Passing",
+            4,
+        ),
+        (json!({"lose": "before"}), "Camarad.Passing", 4),
+    ] {
+        for path in ["/v1/customers", "/v1/checkout/sessions"] {
+            let town = town().await;
+            let t = &town.shop.t;
+            let which = begin(t, town.ann.user.unwrap(), Plan::Personal).await;
+            town.fault(asked(path, how.clone())).await;
+            let played = machine::play(&t.app, json!(which)).await;
+            assert!(!played.succeeded, "{path} {how}");
+            assert_eq!(played.errors, vec![name; times], "{path} {how}");
+            let calls = town.shop.calls("POST").await;
+            let calls = calls.iter().filter(|call| call["path"] == path).count();
+            // What may pass is sent again by the client, too.
+            assert!(calls == 2 || times > 2 && calls > times, "{path} {how}: {calls}");
+        }
     }
 }
 

@@ -21,7 +21,8 @@ pub const PASSING: &str = "Camarad.Passing";
 /// Stays: what is asked for cannot be.
 pub const REFUSED: &str = "Camarad.Refused";
 
-/// Ours: once more, as it may be the one instance that is broken.
+/// A fault, of ours or of what a provider makes of our request: once more, as it may be the one instance that is broken, and
+/// no oftener.
 pub const FAULT: &str = "Camarad.Fault";
 
 /// A task that failed.
@@ -32,7 +33,8 @@ impl Failure {
     /// The name that the state machine knows it by.
     pub fn name(&self) -> &'static str {
         match self.0.status() {
-            500 => FAULT,
+            // Providers that only fail for now are `Unavailable`: asked again, this one would answer the same.
+            500 | 502 => FAULT,
             409 if matches!(self.0, Error::Conflict { .. }) => REFUSED,
             // Somebody else changes the same items.
             409 | 412 | 429 => PASSING,
@@ -92,7 +94,7 @@ mod tests {
         };
         for (error, name) in [
             (Error::Unavailable("x".into()), PASSING),
-            (Error::Upstream("x"), PASSING),
+            (Error::Upstream("x"), FAULT),
             (Error::Timeout, PASSING),
             (Error::PreconditionFailed, PASSING),
             (Error::internal("x"), FAULT),

@@ -1,13 +1,14 @@
 //! The wire between one function and AWS, on which things go wrong: what is asked is refused, fails, or is the last that the
 //! function does before it is killed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, StatusCode, header, request};
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ struct Rule {
 pub struct Wire {
     /// Its name, as processes tell it.
     function: String,
+    /// Where it listens.
+    at: SocketAddr,
     /// Where the local services are.
     to: String,
     rules: Mutex<Vec<Rule>>,
@@ -96,15 +99,19 @@ impl Wire {
         response
     }
 
-    /// Kills the function's process whose request this is: the one on the other end of the connection would be best, but
-    /// stories run one at a time here, so it is the one that there is.
-    fn kill(&self) {
-        for process in processes(&self.function) {
-            let killed = std::process::Command::new("kill")
-                .args(["-9", &process.to_string()])
-                .status();
-            assert!(killed.expect("kill runs").success(), "process {process}");
-        }
+    /// Kills the function's process on the other end of a connection. Others of the same function are at work on other
+    /// tasks.
+    fn kill(&self, peer: SocketAddr) {
+        let socket = socket(peer, self.at).expect("a connection of this machine");
+        let all = processes(&self.function).into_iter();
+        let sender = all.filter(|id| holds(*id, &socket)).collect::<Vec<_>>();
+        let [process] = sender.as_slice() else {
+            panic!("the connection is of the processes {sender:?}")
+        };
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &process.to_string()])
+            .status();
+        assert!(killed.expect("kill runs").success(), "process {process}");
     }
 }
 
@@ -120,7 +127,11 @@ fn kept(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-async fn carry(State(wire): State<Arc<Wire>>, request: http::Request<Body>) -> Response {
+async fn carry(
+    State(wire): State<Arc<Wire>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: http::Request<Body>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 16 * 1024 * 1024)
         .await
@@ -130,12 +141,12 @@ async fn carry(State(wire): State<Arc<Wire>>, request: http::Request<Body>) -> R
         Some(Trouble::Denied) => told(400, "com.amazon.coral.service#AccessDeniedException"),
         Some(Trouble::Down) => told(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"),
         Some(Trouble::DeathBefore) => {
-            wire.kill();
+            wire.kill(peer);
             told(500, "nobody#Listens")
         }
         Some(Trouble::DeathAfter) => {
             wire.pass(&parts, body).await;
-            wire.kill();
+            wire.kill(peer);
             told(500, "nobody#Listens")
         }
     }
@@ -145,6 +156,31 @@ fn told(status: u16, kind: &str) -> Response {
     let mut response = Response::new(Body::from(json!({"__type": kind, "message": "no"}).to_string()));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
+}
+
+/// The name of the socket of a connection from `own` to `other`, as the links in `/proc/*/fd` tell it.
+fn socket(own: SocketAddr, other: SocketAddr) -> Option<String> {
+    let (own, other) = (end(own)?, end(other)?);
+    let all = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    let mut rows = all.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row.get(1..3) == Some(&[own.as_str(), other.as_str()]))?;
+    Some(format!("socket:[{}]", row.get(9)?))
+}
+
+/// An end of a connection as `/proc/net/tcp` tells it: the address as it lies in memory, the port as a number.
+fn end(at: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(at) = at else { return None };
+    let address = u32::from_ne_bytes(at.ip().octets());
+    Some(format!("{address:08X}:{:04X}", at.port()))
+}
+
+/// Whether a process holds this socket.
+fn holds(process: u32, socket: &str) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd"))
+        .into_iter()
+        .flatten();
+    let mut links = open.flatten().filter_map(|entry| entry.path().read_link().ok());
+    links.any(|link| link.as_os_str() == socket)
 }
 
 /// The processes of a function, which the local services have started under the folder of this test's stack.
@@ -183,19 +219,21 @@ fn descends(mut process: u32, ancestor: u32) -> bool {
 impl Deployed {
     /// Puts a wire between a function, by the name of its folder, and AWS.
     pub(super) async fn wire(&self, folder: &str) -> Arc<Wire> {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port");
+        let at = listener.local_addr().expect("an address");
         let wire = Arc::new(Wire {
             function: self.function(folder),
+            at,
             to: self.endpoint().to_owned(),
             rules: Mutex::default(),
             met: AtomicU32::new(0),
         });
         let router = Router::new().fallback(carry).with_state(Arc::clone(&wire));
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        self.set(folder, "AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}"))
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        self.set(folder, "AWS_ENDPOINT_URL", &format!("http://{at}"))
             .await;
         wire
     }

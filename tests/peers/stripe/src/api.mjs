@@ -45,21 +45,22 @@ function execute(account, { method, path, query, body }) {
   return render(account, result, paths);
 }
 
-/** What is to happen to calls: the n-th of a method and path fails, waits, or its answer is lost. */
+/** What is to happen to calls: the n-th of a method and path, with a text in what it sends, fails, waits, or its answer is lost. */
 export class Faults {
   #orders = [];
 
-  add({ method, path, nth = 1, times = 1, status, error, latencyMs = 0, lose }) {
-    this.#orders.push({ method, path, skip: nth - 1, times, status, error, latencyMs, lose });
+  add({ method, path, holding, nth = 1, times = 1, status, error, latencyMs = 0, lose }) {
+    this.#orders.push({ method, path, holding, skip: nth - 1, times, status, error, latencyMs, lose });
   }
 
   clear() {
     this.#orders = [];
   }
 
-  take(method, path) {
+  take({ method, path, body }) {
     for (const order of this.#orders) {
       if ((order.method && order.method !== method) || (order.path && !path.startsWith(order.path))) continue;
+      if (order.holding && !body?.includes(order.holding)) continue;
       if (order.skip > 0) {
         order.skip -= 1;
         continue;
@@ -126,7 +127,7 @@ export class Api {
     const requestId = `req_${token(14)}`;
     const entry = { id: requestId, method: call.method, path: call.path, query: call.query, body: call.body, idempotencyKey: call.key ?? null, replayed: false };
     this.log.push(entry);
-    const fault = this.faults.take(call.method, call.path);
+    const fault = this.faults.take(call);
     if (fault?.lose === 'before') return { ...this.#note(entry, { status: 0 }), lost: true };
     const answer = await this.#once(call, requestId, entry, fault);
     if (fault?.lose === 'after') return { ...this.#note(entry, answer), lost: true };

@@ -119,6 +119,17 @@ describe('faults', () => {
     const log = await order('requests', undefined, 'GET');
     assert.deepEqual(log.filter(({ idempotencyKey }) => idempotencyKey === 'p').map(({ replayed, status }) => [replayed, status]), [[false, 200], [true, 200]]);
   });
+
+  it('meet those calls alone that send a text', async () => {
+    const { stripe, order } = client();
+    await order('faults', { method: 'POST', path: '/v1/customers', holding: 'usr_ann', times: 2, status: 503 });
+    for (let n = 0; n < 2; n += 1) {
+      await stripe.customers.create({ metadata: { userId: 'usr_bob' } });
+      await assert.rejects(stripe.customers.create({ metadata: { userId: 'usr_ann' } }), { statusCode: 503 });
+    }
+    await stripe.customers.create({ metadata: { userId: 'usr_ann' } });
+    assert.equal((await stripe.customers.list()).data.length, 3);
+  });
 });
 
 /** An endpoint that keeps what comes, and refuses the first `refusals`. */

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use camarad::domain::plans::{Plan, TOP_UPS};
 use camarad::error::{Error, Result};
 use camarad::ports::stripe::{
-    BillingReason, CheckoutPage, InvoiceFacts, InvoiceStatus, LineFacts, Listed, NewCheckout, NewCustomer,
-    OperationKey, PaymentMethodFacts, PriceChange, PriceFacts, RefundFacts, Span, Stripe, StripeStatus,
-    SubscriptionFacts, TopUpFacts,
+    BillingReason, ChargeFacts, CheckoutPage, InvoiceFacts, InvoiceStatus, LineFacts, Listed, NewCheckout,
+    NewCustomer, OpenPage, OperationKey, PageEnd, PaymentMethodFacts, PriceChange, PriceFacts, RefundFacts,
+    Sessions, Span, Stripe, StripeStatus, SubscriptionFacts, TopUpFacts,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -294,6 +295,7 @@ pub struct Played {
     /// Reads that fail, as numbers of calls from now on.
     fails: Mutex<BTreeSet<u64>>,
     calls: Mutex<u64>,
+    gone: AtomicBool,
 }
 
 impl Played {
@@ -304,12 +306,18 @@ impl Played {
             step: Mutex::new(0),
             fails: Mutex::default(),
             calls: Mutex::new(0),
+            gone: AtomicBool::new(false),
         }
     }
 
     /// It is that far now.
     pub fn at(&self, step: usize) {
         *self.step.lock().expect("a lock") = step;
+    }
+
+    /// Somebody deletes the customer.
+    pub fn delete(&self) {
+        self.gone.store(true, Ordering::SeqCst);
     }
 
     /// The read after so many others fails once.
@@ -335,8 +343,11 @@ impl Stripe for Played {
     async fn create_customer(&self, _: &NewCustomer, _: &OperationKey) -> Result<String> {
         Err(NOT_PLAYED)
     }
+    async fn made_for(&self, _: &NewCustomer) -> Result<Option<String>> {
+        Err(NOT_PLAYED)
+    }
     async fn has_customer(&self, _: &str) -> Result<bool> {
-        self.now().map(|_| true)
+        self.now().map(|_| !self.gone.load(Ordering::SeqCst))
     }
     async fn prices(&self, _: &[String]) -> Result<Vec<PriceFacts>> {
         self.now()?;
@@ -353,7 +364,7 @@ impl Stripe for Played {
     async fn create_checkout(&self, _: &NewCheckout, _: &OperationKey) -> Result<CheckoutPage> {
         Err(NOT_PLAYED)
     }
-    async fn expire_checkout(&self, _: &str, _: &OperationKey) -> Result<()> {
+    async fn expire_checkout(&self, _: &str, _: &OperationKey) -> Result<PageEnd> {
         Err(NOT_PLAYED)
     }
     async fn create_portal(&self, _: &str, _: &str, _: &OperationKey) -> Result<String> {
@@ -380,21 +391,37 @@ impl Stripe for Played {
             has_more: false,
         })
     }
-    async fn open_pages(&self, _: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    async fn open_pages(&self, _: &str) -> Result<Vec<OpenPage>> {
+        Err(NOT_PLAYED)
     }
-
-    async fn top_ups(&self, _: &str) -> Result<Vec<TopUpFacts>> {
-        self.now().map(|w| w.top_ups)
+    async fn sessions(&self, _: &str) -> Result<Sessions> {
+        self.now().map(|w| Sessions {
+            top_ups: w.top_ups,
+            open: Vec::new(),
+        })
     }
-    async fn refunded(&self, _: &str) -> Result<Vec<String>> {
+    async fn charges(&self, _: &str) -> Result<Vec<ChargeFacts>> {
         let world = self.now()?;
         let all: BTreeSet<_> = world
             .refunds
             .into_iter()
             .filter_map(|r| r.payment_intent)
             .collect();
-        Ok(all.into_iter().collect())
+        let charge = |payment| ChargeFacts {
+            payment_intent: Some(payment),
+            created: world.at,
+            paid: true,
+            amount: 1,
+            refunded: 1,
+            disputed: false,
+        };
+        Ok(all.into_iter().map(charge).collect())
+    }
+    async fn payments(&self, _: &str) -> Result<Vec<String>> {
+        Err(NOT_PLAYED)
+    }
+    async fn refund(&self, _: &str, _: &OperationKey) -> Result<()> {
+        Err(NOT_PLAYED)
     }
     async fn refunds(&self, payment: &str) -> Result<Vec<RefundFacts>> {
         let mut world = self.now()?;

@@ -18,7 +18,7 @@ async fn drifts(shop: &Shop) -> Vec<Drift> {
 }
 
 /// The night's job, and what it ordered; answers what it found on this person.
-async fn compared(shop: &Shop, user: UserId) -> Vec<String> {
+pub async fn compared(shop: &Shop, user: UserId) -> Vec<String> {
     let before = drifts(shop).await.len();
     shop.t.clock.advance(SignedDuration::from_secs(1));
     scheduled::handle(shop.t.app.clone(), Job::CompareBilling)

@@ -22,13 +22,13 @@ fn lives() -> u64 {
     }
 }
 
-fn thrown(seed: u64) -> Vec<World> {
+pub fn thrown(seed: u64) -> Vec<World> {
     let start = Timestamp::from_second(START).unwrap();
     life(&mut Dice::new(seed), &seed.to_string(), start)
 }
 
 /// The life's end, of which nobody was told anything before.
-async fn at_the_end(db: &Db, life: &[World]) -> Run {
+pub async fn at_the_end(db: &Db, life: &[World]) -> Run {
     let run = begin(db, life).await;
     run.step(life, life.len() - 1);
     run

@@ -84,6 +84,11 @@ impl Run {
             .advance(life[step].at.duration_since(now).max(jiff::SignedDuration::ZERO));
     }
 
+    /// Somebody deletes the customer at Stripe.
+    pub fn delete_customer(&self) {
+        self.stripe.delete();
+    }
+
     /// What the account says and what was granted.
     pub async fn ends(&self) -> (Account, Vec<String>, Option<i64>) {
         let db = self.app.db();

@@ -108,7 +108,7 @@ async fn carry_out(app: &App, record: &OutboxRecord) -> Result<()> {
         }
         deletion::REQUESTED => {
             let user = data::<deletion::Requested>(record)?.user_id;
-            billing::event::order_leave(app, user, record.id).await?;
+            billing::event::order_leave(app, user, &record.id.to_string()).await?;
             deletion::carry_on(app, user).await
         }
         notifications::RAISED => notifications::write(app, record).await,

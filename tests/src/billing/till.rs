@@ -221,6 +221,17 @@ impl Till {
         .await
     }
 
+    /// A person tries to pay on a page; whether that came to something.
+    ///
+    /// # Panics
+    /// When the peer does not answer.
+    pub async fn try_pay(&self, session: &str, card: &str) -> bool {
+        let url = format!("{}/_peer/checkout/{session}", self.base);
+        let sent = self.http.post(url).bearer_auth(&self.key);
+        let answer = sent.json(&json!({"card": card, "name": "Ann"})).send().await;
+        answer.expect("the peer answers").status().is_success()
+    }
+
     /// The customer pays with another card from now on.
     pub async fn replace_card(&self, customer: &str, card: &str) {
         let method = self

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::customer::rewritten;
 use super::derive::Standing;
+use super::reconcile::Drift;
 use super::snapshot::Snapshot;
 use super::{limits, state::Billing, taken};
 use crate::app::App;
@@ -58,7 +59,35 @@ async fn brought(app: &App, user: UserId, snapshot: &Snapshot, anew: bool) -> Re
     if after.billing.rev != rev {
         return Err(Error::PreconditionFailed);
     }
-    limits::spread(app, &after).await
+    limits::spread(app, &after).await?;
+    match (&account.billing.customer, snapshot.deleted) {
+        (Some(gone), true) => forget(app, user, gone).await,
+        _ => Ok(()),
+    }
+}
+
+/// Forgets a customer who was deleted at Stripe. That is the last step: nobody finds the account by this customer any
+/// more, so all that follows from their end must have been done.
+async fn forget(app: &App, user: UserId, gone: &str) -> Result<()> {
+    let current = super::customer::account(app, user).await?;
+    if current.billing.customer.as_deref() != Some(gone) {
+        return Ok(());
+    }
+    let billing = Billing {
+        customer: None,
+        subscription: None,
+        checkout: None,
+        surplus: Vec::new(),
+        ..current.billing.next()
+    };
+    let cause = Context::system("billing", app.clock().now());
+    let what = json!({ "customer": { "before": gone, "after": null } });
+    app.tx(&cause)
+        .update(rewritten(&current, &billing)?, || Error::PreconditionFailed)
+        .delete(keys::stripe_customer(gone), None, || Error::PreconditionFailed)
+        .audit(Action::SubscriptionUpdated, Scope::Account(user), user, what)?
+        .run()
+        .await
 }
 
 /// Brings the ledger to what was paid for and given back, and notes that once all of it is done. Answers the account's
@@ -95,9 +124,10 @@ pub fn expected(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Accou
     wanted(account, snapshot, snapshot.standing(now).as_ref(), now)
 }
 
-/// A customer who is gone has no subscription any more.
+/// A customer who is gone has no subscription any more. The account tells of it until all has followed from that.
 fn ended(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
-    let ends = account.billing.subscription.as_ref()?.period.end;
+    let known = account.billing.subscription.as_ref();
+    let ends = known.filter(|s| s.is_alive())?.period.end;
     snapshot.deleted.then(|| ends.min(now))
 }
 
@@ -105,14 +135,14 @@ fn ended(account: &Account, snapshot: &Snapshot, now: Timestamp) -> Option<Times
 fn wanted(account: &Account, snapshot: &Snapshot, standing: Option<&Standing>, now: Timestamp) -> Account {
     let mut wanted = account.clone();
     wanted.billing.trial_used |= snapshot.tried();
+    wanted.billing.surplus = snapshot.surplus.clone();
     let Some(standing) = standing else {
-        if snapshot.deleted && account.billing.subscription.is_some() {
+        if snapshot.deleted && account.billing.is_subscribed() {
             wanted.status = SubscriptionStatus::Canceled;
-            wanted.billing.subscription = None;
-            wanted.billing.customer = None;
         }
         return wanted;
     };
+    let checkout = wanted.billing.checkout.take();
     wanted.status = standing.status;
     wanted.plan = standing.plan;
     wanted.trial_ends_at = standing.trial_ends_at.or(account.trial_ends_at);
@@ -120,7 +150,7 @@ fn wanted(account: &Account, snapshot: &Snapshot, standing: Option<&Standing>, n
         subscription: Some(standing.subscription.clone()),
         grace_ends_at: standing.grace_ends_at,
         trial_warned: standing.trial_ends_at.filter(|end| warned(standing, *end, now)),
-        checkout: None,
+        checkout: checkout.filter(|_| !standing.subscription.is_alive()),
         ..wanted.billing
     };
     wanted
@@ -148,15 +178,36 @@ async fn write(
         Some(end) => update.set("trialEndsAt", end)?,
         None => update,
     };
-    let mut tx = app.tx(&cause).update(update, || Error::PreconditionFailed);
-    if old.billing.customer != new.billing.customer
-        && let Some(gone) = &old.billing.customer
-    {
-        tx = tx.delete(keys::stripe_customer(gone), None, || Error::PreconditionFailed);
-    }
-    tx = told(audited(tx, old, new)?, (old, new), standing)?;
-    tx.run().await?;
+    let tx = app.tx(&cause).update(update, || Error::PreconditionFailed);
+    let tx = with_surplus(audited(tx, old, new)?, (old, new), now)?;
+    told(tx, (old, new), standing)?.run().await?;
     Ok(billing.rev)
+}
+
+/// What was found to be superfluous, on record.
+fn with_surplus<'a>(tx: Tx<'a>, (old, new): (&Account, &Account), now: Timestamp) -> Result<Tx<'a>> {
+    let known = |id: &str| old.billing.surplus.iter().any(|s| s.id == id);
+    let ids = new.billing.surplus.iter().map(|s| s.id.as_str());
+    let found: Vec<_> = ids.filter(|id| !known(id)).collect();
+    if found.is_empty() {
+        return Ok(tx);
+    }
+    let drift = Drift {
+        user_id: new.user_id,
+        customer: new.billing.customer.clone().unwrap_or_default(),
+        differences: vec![format!(
+            "more than one subscription lives: {} ends",
+            found.join(", ")
+        )],
+        found_at: now,
+    };
+    let what = json!({ "superfluous": found });
+    tx.put(&drift)?.audit(
+        Action::SubscriptionUpdated,
+        Scope::Account(new.user_id),
+        new.user_id,
+        what,
+    )
 }
 
 /// What the audit log says of an account's subscription.

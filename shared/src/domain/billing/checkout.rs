@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::customer::{account, ensure, rewritten};
+use super::pages::{self, Opened};
 use super::state::OpenCheckout;
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::current::on_current;
 use crate::domain::plans::{Plan, TRIAL_DAYS, TopUp};
-use crate::domain::users::Account;
+use crate::domain::users::{Account, SubscriptionStatus};
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::ports::stripe::{CheckoutPage, NewCheckout, OperationKey, Sale, Trial};
@@ -126,11 +127,12 @@ fn address(app: &App, path: Option<&str>, otherwise: &str) -> Result<String> {
     Ok(format!("{origin}{path}"))
 }
 
-/// A page on which this person subscribes to a plan: with a trial, if it is their first subscription. Older pages that
-/// are still open are closed, so that nobody pays for two subscriptions.
+/// A page on which this person subscribes to a plan: with a trial, if it is their first subscription. No other page
+/// stays open, so that nobody pays for two subscriptions.
 ///
 /// # Errors
-/// `Conflict` `contact_sales` or `already_subscribed`; those of Stripe.
+/// `Conflict` `contact_sales`, `already_subscribed`, or `checkout_superseded` when another page was opened meanwhile;
+/// `NotFound` when the account was closed meanwhile; those of Stripe.
 pub async fn subscribe(
     app: &App,
     cause: &Context,
@@ -139,7 +141,61 @@ pub async fn subscribe(
     returns: &Returns,
     once: Option<&OnceKey>,
 ) -> Result<Reply<CheckoutView>> {
-    let (page, account) = page(app, cause, user, plan, returns, once).await?;
+    for_sale(plan)?;
+    let urls = addresses(app, returns)?;
+    unsubscribed(&account(app, user).await?)?;
+    asked(app, cause, user, json!({ "request": "checkout", "plan": plan })).await?;
+    let customer = ensure(app, cause, user).await?;
+    let account = account(app, user).await?;
+    unsubscribed(&account)?;
+    let new = offer(app, &account, (customer, plan), urls).await?;
+    let key = operation("checkout", cause, user, once);
+    let page = match pages::open(app, new, &key).await? {
+        Opened::Page(page) => page,
+        Opened::Subscribed => return Err(already_subscribed()),
+        Opened::Superseded => {
+            return Err(Error::Conflict {
+                code: "checkout_superseded",
+                detail: "another page was opened after this one: pay there, or begin anew".into(),
+            });
+        }
+    };
+    let id = page.id.clone();
+    let noted = note(app, cause, account, page, once).await;
+    if let Err(Error::NotFound | Error::Conflict { .. }) = &noted {
+        pages::close(app, &id).await?;
+    }
+    noted
+}
+
+/// What the page is to sell.
+async fn offer(
+    app: &App,
+    account: &Account,
+    (customer, plan): (String, Plan),
+    (success_url, cancel_url): (String, String),
+) -> Result<NewCheckout> {
+    let days = u32::try_from(TRIAL_DAYS).map_err(Error::internal)?;
+    Ok(NewCheckout {
+        customer,
+        user: account.user_id,
+        sale: Sale::Subscription {
+            price: price(app, &plan.lookup_key()).await?,
+            trial: (!account.billing.trial_used).then_some(Trial::Days(days)),
+        },
+        success_url,
+        cancel_url,
+    })
+}
+
+/// Notes that the page is open, as long as the account is there and has no subscription.
+async fn note(
+    app: &App,
+    cause: &Context,
+    account: Account,
+    page: CheckoutPage,
+    once: Option<&OnceKey>,
+) -> Result<Reply<CheckoutView>> {
     let open = OpenCheckout {
         id: page.id.clone(),
         expires_at: page.expires_at,
@@ -147,7 +203,10 @@ pub async fn subscribe(
     let view = CheckoutView::from(page);
     let (open, view) = (&open, &view);
     on_current(app.db(), account, async |current: Account| {
-        subscribed(&current)?;
+        if current.status == SubscriptionStatus::Closed {
+            return Err(Error::NotFound);
+        }
+        unsubscribed(&current)?;
         let mut billing = current.billing.next();
         billing.checkout = Some(open.clone());
         let update = rewritten(&current, &billing)?;
@@ -160,58 +219,18 @@ pub async fn subscribe(
     .await
 }
 
-fn subscribed(account: &Account) -> Result<()> {
-    let alive = account
-        .billing
-        .subscription
-        .as_ref()
-        .is_some_and(|s| s.is_alive());
-    match alive {
-        false => Ok(()),
-        true => Err(Error::Conflict {
-            code: "already_subscribed",
-            detail: "there is a subscription: change its plan".into(),
-        }),
+fn already_subscribed() -> Error {
+    Error::Conflict {
+        code: "already_subscribed",
+        detail: "there is a subscription: change its plan".into(),
     }
 }
 
-/// The page at Stripe, and the account as it was read.
-async fn page(
-    app: &App,
-    cause: &Context,
-    user: UserId,
-    plan: Plan,
-    returns: &Returns,
-    once: Option<&OnceKey>,
-) -> Result<(CheckoutPage, Account)> {
-    for_sale(plan)?;
-    let (success_url, cancel_url) = addresses(app, returns)?;
-    let key = operation("checkout", cause, user, once);
-    subscribed(&account(app, user).await?)?;
-    asked(app, cause, user, json!({ "request": "checkout", "plan": plan })).await?;
-    let customer = ensure(app, cause, user).await?;
-    let account = account(app, user).await?;
-    subscribed(&account)?;
-    let stripe = app.stripe()?;
-    let days = u32::try_from(TRIAL_DAYS).map_err(Error::internal)?;
-    let new = NewCheckout {
-        customer,
-        user,
-        sale: Sale::Subscription {
-            price: price(app, &plan.lookup_key()).await?,
-            trial: (!account.billing.trial_used).then_some(Trial::Days(days)),
-        },
-        success_url,
-        cancel_url,
-    };
-    let page = stripe.create_checkout(&new, &key).await?;
-    // Of pages that were asked for side by side the newest stays, whoever is recorded last.
-    let open = stripe.open_pages(&new.customer).await?;
-    for older in open.iter().skip_while(|id| **id != page.id).skip(1) {
-        let close = OperationKey::new(format!("expire:{older}"));
-        stripe.expire_checkout(older, &close).await?;
+fn unsubscribed(account: &Account) -> Result<()> {
+    match account.billing.is_subscribed() {
+        false => Ok(()),
+        true => Err(already_subscribed()),
     }
-    Ok((page, account))
 }
 
 /// A page on which this person buys cbT.
@@ -247,6 +266,11 @@ pub async fn top_up(
     };
     let key = operation("topup", cause, user, once);
     let page = app.stripe()?.create_checkout(&new, &key).await?;
+    // Who closed the account meanwhile may have looked for open pages before this one was there.
+    if let Err(gone) = account(app, user).await {
+        pages::close(app, &page.id).await?;
+        return Err(gone);
+    }
     let reply = Reply::created(&CheckoutView::from(page))?;
     answered(app, cause, once, reply).await
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::state::{Billing, StripeCustomer};
+use super::worker::look_at;
 use crate::app::App;
 use crate::canonical;
 use crate::context::Context;
@@ -28,7 +29,7 @@ pub async fn account(app: &App, user: UserId) -> Result<Account> {
 ///
 /// # Errors
 /// `Internal`, never.
-pub(super) fn rewritten(account: &Account, billing: &Billing) -> Result<Update> {
+pub(crate) fn rewritten(account: &Account, billing: &Billing) -> Result<Update> {
     Ok(Update::of(account.key())
         .set("billing", billing)?
         .when(account.billing.unchanged()?)
@@ -41,6 +42,10 @@ const REMADE: u32 = 5;
 /// Makes a customer. Stripe answers a repetition as it answered first, also when the customer was deleted meanwhile.
 async fn made(app: &App, new: &NewCustomer) -> Result<String> {
     let stripe = app.stripe()?;
+    // Whoever made one may have died before it was noted, and the name that its key follows from may be another by now.
+    if let Some(known) = stripe.made_for(new).await? {
+        return Ok(known);
+    }
     let said = canonical::digest(&json!([new.email, new.name]));
     let key = OperationKey::new(format!("customer:{}:{said}", new.user));
     for n in 0..REMADE {
@@ -62,9 +67,14 @@ async fn made(app: &App, new: &NewCustomer) -> Result<String> {
 /// # Errors
 /// `NotFound` when there is no such account; those of Stripe.
 pub async fn ensure(app: &App, cause: &Context, user: UserId) -> Result<String> {
-    let first = account(app, user).await?;
-    if let Some(customer) = first.billing.customer {
-        return Ok(customer);
+    let mut first = account(app, user).await?;
+    if let Some(customer) = &first.billing.customer {
+        if app.stripe()?.has_customer(customer).await? {
+            return Ok(customer.clone());
+        }
+        // Somebody deleted it, and we have not been told yet.
+        look_at(app, user).await?;
+        first = account(app, user).await?;
     }
     let person = profile::read(app, user).await?;
     let new = NewCustomer {

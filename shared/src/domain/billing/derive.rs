@@ -58,22 +58,21 @@ fn unpaid(invoice: &InvoiceFacts) -> bool {
 
 /// The subscription that counts: one that goes on before one that ended, and the newest of these. One whose first payment
 /// was never made counts for nothing.
-fn current(all: &[SubscriptionFacts]) -> Option<&SubscriptionFacts> {
+fn current<'a>(all: impl Iterator<Item = &'a SubscriptionFacts>) -> Option<&'a SubscriptionFacts> {
     let begun = |s: &&SubscriptionFacts| {
         !matches!(
             s.status,
             StripeStatus::Incomplete | StripeStatus::IncompleteExpired
         )
     };
-    all.iter()
-        .filter(begun)
+    all.filter(begun)
         .max_by_key(|s| (is_alive(s.status), s.created, &s.id))
 }
 
 impl Snapshot {
     /// What the account should say; `None` while no subscription has begun.
     pub fn standing(&self, now: Timestamp) -> Option<Standing> {
-        let subscription = current(&self.subscriptions)?;
+        let subscription = current(self.counted())?;
         let mut due: Vec<_> = self.of(&subscription.id).filter(|i| unpaid(i)).collect();
         due.sort_by_key(|i| (i.created, &i.id));
         let due = due.first();
@@ -110,12 +109,31 @@ impl Snapshot {
         })
     }
 
+    /// The subscriptions that are not superfluous.
+    fn counted(&self) -> impl Iterator<Item = &SubscriptionFacts> {
+        let surplus = |s: &&SubscriptionFacts| self.surplus.iter().any(|known| known.id == s.id);
+        self.subscriptions.iter().filter(move |s| !surplus(s))
+    }
+
+    /// Whether a subscription lives.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.counted().any(|s| is_alive(s.status))
+    }
+
+    /// The first one that had a trial: there is no second one.
+    fn first_tried(&self) -> Option<&str> {
+        let tried = self.counted().filter(|s| s.trial.is_some());
+        let first = tried.min_by_key(|s| (s.created, &s.id));
+        first.map(|s| s.id.as_str())
+    }
+
     /// Whether there was a trial.
     pub fn tried(&self) -> bool {
         self.subscriptions.iter().any(|s| s.trial.is_some())
     }
 
-    fn of<'a>(&'a self, subscription: &'a str) -> impl Iterator<Item = &'a InvoiceFacts> {
+    /// The invoices of a subscription.
+    pub(super) fn of<'a>(&'a self, subscription: &'a str) -> impl Iterator<Item = &'a InvoiceFacts> {
         self.invoices
             .iter()
             .filter(move |i| i.subscription.as_deref() == Some(subscription))
@@ -163,12 +181,15 @@ impl Snapshot {
     /// `Internal` when an amount or a time is beyond all bounds.
     pub fn grants(&self) -> Result<Vec<Grant>> {
         let mut all: Vec<(Timestamp, Grant)> = Vec::new();
-        for subscription in &self.subscriptions {
+        let tried = self.first_tried();
+        for subscription in self.counted() {
             for (_, line, plan) in self.paid(&subscription.id).filter(|(_, l, _)| !l.proration) {
-                all.extend(
-                    whole_period(subscription, self.reason(subscription, line), line, plan)?
-                        .map(|grant| (line.period.start, grant)),
-                );
+                let reason = self.reason(subscription, line);
+                if reason == LineReason::Trial && tried != Some(subscription.id.as_str()) {
+                    continue;
+                }
+                let granted = whole_period(subscription, reason, line, plan)?;
+                all.extend(granted.map(|grant| (line.period.start, grant)));
             }
             all.extend(self.upgrades(subscription)?);
         }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::domain::users::Account;
 use crate::error::{Error, Result};
-use crate::ids::{EventId, UserId};
+use crate::ids::UserId;
 use crate::ports::queue::Grouped;
 use crate::store::keys::{self, Index, Key};
 use crate::store::{Cond, Entity, Update};
@@ -234,14 +234,14 @@ pub async fn order(app: &App, customer: &str, because: &str) -> Result<()> {
     }
 }
 
-/// Orders the end of a closed account's subscriptions, if Stripe knows the person.
+/// Orders the end of all that a closed account has at Stripe, if Stripe knows the person.
 ///
 /// # Errors
 /// `Unavailable` when the queue does not take it.
-pub async fn order_leave(app: &App, user: UserId, because: EventId) -> Result<()> {
+pub async fn order_leave(app: &App, user: UserId, because: &str) -> Result<()> {
     let account = app.db().get::<Account>(&keys::account(user)).await?;
     match account.and_then(|a| a.billing.customer) {
-        Some(customer) => order(app, &customer, &because.to_string()).await,
+        Some(customer) => order(app, &customer, because).await,
         None => Ok(()),
     }
 }

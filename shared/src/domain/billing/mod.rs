@@ -10,7 +10,8 @@
 //!   from the invoice's line: so neither order nor number of events, nor a function that dies between two steps, count.
 //!
 //! Invariants (tests/suite/billing*.rs): the same state at Stripe leads to the same account and the same grants; each
-//! paid line grants once; nobody has two trials; an account that was closed stays closed.
+//! paid line grants once; nobody has two trials; an account that was closed stays closed; an account has one subscription
+//! that lives at most, and what was paid for another is given back (`pages`, `surplus`).
 
 mod apply;
 pub mod change;
@@ -19,10 +20,12 @@ pub mod customer;
 mod derive;
 pub mod event;
 pub mod limits;
+pub(crate) mod pages;
 pub mod read;
 pub mod reconcile;
 mod snapshot;
 pub mod state;
+mod surplus;
 mod taken;
 pub mod webhook;
 pub mod worker;
@@ -31,4 +34,5 @@ pub use apply::{apply, expected};
 pub use derive::{GRACE, Standing, TakeBack};
 pub use snapshot::{Snapshot, fetch};
 pub use state::{Billing, StripeCustomer, Subscription};
+pub use surplus::Surplus;
 pub use taken::Shortfall;

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{try_join, try_join_all, try_join5};
 
+use super::surplus::{self, Surplus};
 use crate::app::App;
 use crate::domain::plans::{Plan, TOP_UPS};
 use crate::domain::users::Account;
 use crate::error::{Error, Result};
-use crate::ports::stripe::{InvoiceFacts, PriceFacts, RefundFacts, Stripe, SubscriptionFacts, TopUpFacts};
+use crate::ports::stripe::{
+    ChargeFacts, InvoiceFacts, OpenPage, PriceFacts, RefundFacts, Stripe, SubscriptionFacts, TopUpFacts,
+};
 
 /// How many invoices Stripe lists at once, and how many such pages are looked at: over twenty years.
 const PAGE: u32 = 100;
@@ -27,6 +30,12 @@ pub struct Snapshot {
     pub prices: BTreeMap<String, Plan>,
     /// cbT that were bought.
     pub top_ups: Vec<TopUpFacts>,
+    /// Subscriptions of these that count for nothing.
+    pub surplus: Vec<Surplus>,
+    /// Pages on which something can still be bought.
+    pub open: Vec<OpenPage>,
+    /// What was charged, newest first.
+    pub charges: Vec<ChargeFacts>,
     /// What was given back of payments.
     pub refunds: Vec<RefundFacts>,
     /// Whether the customer was deleted at Stripe, and all subscriptions with it.
@@ -38,40 +47,45 @@ pub struct Snapshot {
 /// # Errors
 /// Those of Stripe.
 pub async fn fetch(app: &App, account: &Account) -> Result<Snapshot> {
-    let rev = account.billing.rev;
+    let nothing = Snapshot {
+        rev: account.billing.rev,
+        surplus: account.billing.surplus.clone(),
+        ..Snapshot::default()
+    };
     let Some(customer) = account.billing.customer.as_deref() else {
-        return Ok(Snapshot {
-            rev,
-            ..Snapshot::default()
-        });
+        return Ok(nothing);
     };
     let stripe = app.stripe()?;
     if !stripe.has_customer(customer).await? {
         return Ok(Snapshot {
-            rev,
             deleted: true,
-            ..Snapshot::default()
+            ..nothing
         });
     }
     let keys: Vec<_> = (Plan::ALL.into_iter().map(Plan::lookup_key))
         .chain(TOP_UPS.into_iter().map(|pack| pack.lookup_key()))
         .collect();
-    let (subscriptions, invoices, known, top_ups, refunded) = try_join5(
+    let (subscriptions, invoices, known, sessions, charges) = try_join5(
         stripe.subscriptions(customer),
         invoices(stripe, customer),
         stripe.prices(&keys),
-        stripe.top_ups(customer),
-        stripe.refunded(customer),
+        stripe.sessions(customer),
+        stripe.charges(customer),
     )
     .await?;
-    let refunds = try_join_all(refunded.iter().map(|payment| stripe.refunds(payment)));
+    let reversed = charges.iter().filter(|charge| charge.is_reversed());
+    let reversed = reversed.filter_map(|charge| charge.payment_intent.as_deref());
+    let refunds = try_join_all(reversed.map(|payment| stripe.refunds(payment)));
     let (prices, refunds) = try_join(prices(stripe, &invoices, known), refunds).await?;
     Ok(Snapshot {
-        rev,
+        rev: account.billing.rev,
+        surplus: surplus::among(&subscriptions, &account.billing),
         subscriptions,
         invoices,
         prices,
-        top_ups,
+        top_ups: sessions.top_ups,
+        open: sessions.open,
+        charges,
         refunds: refunds.into_iter().flatten().collect(),
         deleted: false,
     })

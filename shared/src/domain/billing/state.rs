@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::surplus::Surplus;
 use crate::domain::plans::Plan;
 use crate::error::Result;
 use crate::ids::UserId;
@@ -29,9 +30,12 @@ pub struct Billing {
     /// Whether there was a trial: there is no second one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trial_used: bool,
-    /// The page on which a subscription may be bought at the moment. There is one at most, so that nobody buys two.
+    /// The page on which a subscription may be bought at the moment, as far as we know; which there are Stripe knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkout: Option<OpenCheckout>,
+    /// Subscriptions that count for nothing, as there was another; for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surplus: Vec<Surplus>,
     /// The end of the trial that the person was told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_warned: Option<Timestamp>,
@@ -94,6 +98,11 @@ pub struct OpenCheckout {
 }
 
 impl Billing {
+    /// Whether a subscription stands behind the account: then nothing is sold, and its plan stays.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscription.as_ref().is_some_and(Subscription::is_alive)
+    }
+
     /// Nobody wrote it since it was read.
     ///
     /// # Errors

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
 
 use super::apply::apply;
 use super::event::Order;
-use super::reconcile;
-use super::snapshot::fetch;
+use super::snapshot::{Snapshot, fetch};
 use super::state::{StripeCustomer, is_alive};
+use super::{pages, reconcile, surplus};
 use crate::app::App;
+use crate::domain::users::deletion::{self, Deletion};
 use crate::domain::users::{Account, SubscriptionStatus};
 use crate::error::{Error, Result};
 use crate::ids::UserId;
-use crate::ports::stripe::OperationKey;
 use crate::store::db::back_off;
 use crate::store::keys;
 
 /// How often a look is begun again because the account was written meanwhile.
 const TRIES: u32 = 5;
+
+/// Why what a closed account has at Stripe ends.
+const CLOSED: &str = "the account was closed";
 
 /// How ids of charges begin.
 const CHARGE: &str = "ch_";
@@ -107,31 +112,61 @@ pub async fn look_at(app: &App, user: UserId) -> Result<()> {
         }
         let snapshot = fetch(app, &account).await?;
         match apply(app, user, &snapshot).await {
+            Ok(()) => match one_remains(app, user, &snapshot).await {
+                Err(Error::PreconditionFailed) => back_off(n).await,
+                done => return done,
+            },
             Err(Error::PreconditionFailed) => back_off(n).await,
             Err(Error::NotFound) => {} // closed meanwhile
-            done => return done,
+            Err(error) => return Err(error),
         }
     }
     Err(Error::Unavailable("the account kept changing".into()))
 }
 
-/// Ends every subscription of a closed account at once: nobody is there to use what it charges for.
+/// Sees to it that an account has one subscription, and nothing open where another could be bought.
+async fn one_remains(app: &App, user: UserId, snapshot: &Snapshot) -> Result<()> {
+    surplus::end(app, user, snapshot).await?;
+    match snapshot.is_subscribed() {
+        true => pages::close_superfluous(app, &snapshot.open).await,
+        false => Ok(()),
+    }
+}
+
+/// Ends all that a closed account has at Stripe at once: nobody is there to use what is paid for. What was charged since
+/// it was closed, on a page that was open still, is given back.
 ///
 /// # Errors
 /// Those of Stripe.
 pub async fn leave(app: &App, account: &Account) -> Result<()> {
-    let Some(customer) = account.billing.customer.as_deref() else {
+    let (user, Some(customer)) = (account.user_id, account.billing.customer.as_deref()) else {
         return Ok(());
     };
     let stripe = app.stripe()?;
-    let all = match stripe.subscriptions(customer).await {
-        Err(Error::NotFound) => return Ok(()), // the customer is gone, and its subscriptions with it
-        all => all?,
-    };
+    if !stripe.has_customer(customer).await? {
+        return Ok(()); // and with it all it had
+    }
+    // First: once they are closed, nothing is bought any more that would not be seen below.
+    for page in stripe.open_pages(customer).await? {
+        pages::close(app, &page.id).await?;
+    }
+    let (all, charges) = try_join(stripe.subscriptions(customer), stripe.charges(customer)).await?;
     for subscription in all.iter().filter(|s| is_alive(s.status)) {
-        let key = OperationKey::new(format!("close:{}", subscription.id));
-        stripe.cancel_now(&subscription.id, &key).await?;
-        tracing::info!(user.id = %account.user_id, stripe.subscription = subscription.id, "a closed account's subscription ended");
+        surplus::cancel(app, user, &subscription.id, CLOSED).await?;
+    }
+    let since = closed_since(app, user).await?;
+    let late = charges
+        .iter()
+        .filter(|c| c.is_refundable() && c.created.as_second() >= since.as_second());
+    for payment in late.filter_map(|c| c.payment_intent.as_deref()) {
+        surplus::give_back(app, user, payment, CLOSED).await?;
     }
     Ok(())
+}
+
+/// When a closed account was closed. That is forgotten after a month, and what is younger than that came later.
+async fn closed_since(app: &App, user: UserId) -> Result<Timestamp> {
+    let deletion = app.db().get::<Deletion>(&keys::deletion(user)).await?;
+    let forgotten = app.clock().now() - deletion::REMEMBERED;
+    Ok(deletion.map_or(forgotten, |d| d.requested_at))
 }

@@ -5,13 +5,13 @@ use super::{Onboarding, Order, Page};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::billing::checkout::{Returns, addresses, price};
-use crate::domain::billing::customer::ensure;
+use crate::domain::billing::customer::{ensure, rewritten};
+use crate::domain::billing::pages::{self, Opened};
 use crate::domain::billing::state::OpenCheckout;
-use crate::domain::billing::{Billing, Subscription};
 use crate::domain::users::Account;
 use crate::error::{Error, Result};
 use crate::ports::stripe::{NewCheckout, OperationKey, Sale, Trial};
-use crate::store::{Entity, Update};
+use crate::store::Update;
 
 /// Where the browser comes back to.
 const BACK: (&str, &str) = ("/onboarding?checkout=success", "/onboarding?checkout=cancelled");
@@ -22,8 +22,7 @@ fn key(onboarding: &Onboarding) -> OperationKey {
 
 /// Whether a subscription stands behind the account: then nothing is sold, and its plan stays.
 pub(super) fn is_subscribed(account: &Account) -> bool {
-    let subscription = account.billing.subscription.as_ref();
-    subscription.is_some_and(Subscription::is_alive)
+    account.billing.is_subscribed()
 }
 
 /// The person's customer, made now if there is none.
@@ -31,14 +30,8 @@ pub(super) async fn customer(app: &App, cause: &Context, onboarding: &Onboarding
     ensure(app, cause, onboarding.user_id).await
 }
 
-/// What a page would sell to the person now. An older page that is still open is closed, so that nobody pays for two
-/// subscriptions.
+/// What a page would sell to the person now.
 pub(super) async fn order(app: &App, account: &Account, onboarding: &Onboarding) -> Result<Order> {
-    let now = app.clock().now();
-    if let Some(older) = account.billing.checkout.as_ref().filter(|c| c.expires_at > now) {
-        let close = OperationKey::new(format!("expire:{}", older.id));
-        app.stripe()?.expire_checkout(&older.id, &close).await?;
-    }
     Ok(Order {
         price: price(app, &onboarding.plan.lookup_key()).await?,
         trial_ends_at: (!account.billing.trial_used).then_some(onboarding.trial_ends_at),
@@ -52,7 +45,7 @@ pub(super) fn opened(account: &Account, page: &Page) -> Result<Update> {
         id: page.id.clone(),
         expires_at: page.expires_at,
     });
-    written(account, &billing)
+    rewritten(account, &billing)
 }
 
 /// The account's part without the page that was closed; `None` when it tells of no such page.
@@ -63,17 +56,12 @@ pub(super) fn closed(account: &Account, onboarding: &Onboarding) -> Result<Optio
     }
     let mut billing = account.billing.next();
     billing.checkout = None;
-    written(account, &billing).map(Some)
+    rewritten(account, &billing).map(Some)
 }
 
-fn written(account: &Account, billing: &Billing) -> Result<Update> {
-    Ok(Update::of(account.key())
-        .set("billing", billing)?
-        .when(account.billing.unchanged()?))
-}
-
-/// The page where a card is entered; the same one however often it is asked for.
-pub(super) async fn open(app: &App, onboarding: &Onboarding) -> Result<Page> {
+/// The page where a card is entered; the same one however often it is asked for. None for who has a subscription by now,
+/// or has opened another page meanwhile.
+pub(super) async fn open(app: &App, onboarding: &Onboarding) -> Result<Option<Page>> {
     let lacks = |what| Error::internal(format!("an onboarding without {what}"));
     let order = onboarding.order.as_ref().ok_or_else(|| lacks("an order"))?;
     let back = Returns {
@@ -91,24 +79,21 @@ pub(super) async fn open(app: &App, onboarding: &Onboarding) -> Result<Page> {
         success_url,
         cancel_url,
     };
-    let page = app.stripe()?.create_checkout(&new, &key(onboarding)).await?;
-    Ok(Page {
-        id: page.id,
-        url: page.url,
-        expires_at: page.expires_at,
+    Ok(match pages::open(app, new, &key(onboarding)).await? {
+        Opened::Page(page) => Some(Page {
+            id: page.id,
+            url: page.url,
+            expires_at: page.expires_at,
+        }),
+        Opened::Subscribed | Opened::Superseded => None,
     })
 }
 
-/// Closes every page on which the person could still subscribe, if this execution may have asked for one: what became of
-/// a request whose answer got lost only Stripe knows, and there is no other page than its, as `order` closes them.
+/// Closes the page of this execution, if it may have asked for one: what became of a request whose answer got lost only
+/// Stripe knows.
 pub(super) async fn close(app: &App, onboarding: &Onboarding) -> Result<()> {
     let (Some(customer), Some(_)) = (&onboarding.customer, &onboarding.order) else {
         return Ok(());
     };
-    let stripe = app.stripe()?;
-    for page in stripe.open_pages(customer).await? {
-        let key = OperationKey::new(format!("expire:{page}"));
-        stripe.expire_checkout(&page, &key).await?;
-    }
-    Ok(())
+    pages::close_own(app, customer, &key(onboarding)).await
 }

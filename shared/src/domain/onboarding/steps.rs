@@ -243,9 +243,11 @@ pub async fn create_checkout(app: &App, which: Which) -> Result<()> {
         onboarding = load(app, which).await?.ok_or_else(over)?;
     }
     let page = payment::open(app, &onboarding).await?;
-    let done = onboarding
-        .step_done(Step::CreateCheckout, app.clock().now())?
-        .set("page", &page)?;
+    let done = onboarding.step_done(Step::CreateCheckout, app.clock().now())?;
+    let Some(page) = page else {
+        return app.tx(&cause).update(done, moved).run().await;
+    };
+    let done = done.set("page", &page)?;
     app.tx(&cause)
         .update(done, moved)
         .update(payment::opened(&account, &page)?, moved)

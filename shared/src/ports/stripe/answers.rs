@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    BillingReason, InvoiceFacts, InvoiceStatus, LineFacts, Listed, PaymentMethodFacts, PriceFacts, Span,
-    StripeStatus, SubscriptionFacts, TopUpFacts,
+    BillingReason, InvoiceFacts, InvoiceStatus, LineFacts, Listed, OpenPage, PageEnd, PaymentMethodFacts,
+    PriceFacts, Span, StripeStatus, SubscriptionFacts, TopUpFacts,
 };
 use crate::domain::plans::{self, Plan};
 use crate::error::{Error, Result};
 
 /// The metadata's entry with the cbT that a session sells.
 pub(super) const CBT: &str = "cbt";
+
+/// The metadata's entry with the operation that opened a page.
+pub(super) const OPERATION: &str = "operation";
 
 /// The metadata's entry with the plan of a price.
 const PLAN: &str = "plan";
@@ -50,7 +53,7 @@ impl Ref {
     }
 }
 
-fn at(seconds: i64) -> Result<Timestamp> {
+pub(super) fn at(seconds: i64) -> Result<Timestamp> {
     Timestamp::from_second(seconds).map_err(Error::internal)
 }
 
@@ -167,6 +170,8 @@ pub(super) struct Session {
     #[serde(default)]
     mode: String,
     #[serde(default, deserialize_with = "or_default")]
+    status: String,
+    #[serde(default, deserialize_with = "or_default")]
     payment_status: String,
     amount_total: Option<i64>,
     payment_intent: Option<Ref>,
@@ -185,9 +190,22 @@ impl Session {
         })
     }
 
-    /// Its id, if it sells a subscription.
-    pub(super) fn of_subscription(self) -> Option<String> {
-        (self.mode == "subscription").then_some(self.id)
+    /// What became of it; `None` while somebody can pay.
+    pub(super) fn end(&self) -> Option<PageEnd> {
+        match self.status.as_str() {
+            "expired" => Some(PageEnd::Closed),
+            "complete" => Some(PageEnd::Paid),
+            _ => None,
+        }
+    }
+
+    /// The page, if somebody can pay on it.
+    pub(super) fn open(&self) -> Option<OpenPage> {
+        self.end().is_none().then(|| OpenPage {
+            id: self.id.clone(),
+            of_subscription: self.mode == "subscription",
+            operation: self.metadata.get(OPERATION).cloned(),
+        })
     }
 
     /// What it sells, if that is cbT.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod client;
+mod pages;
 mod payments;
 mod requests;
 pub mod signature;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Keys, StripeApi};
+pub use pages::{CheckoutPage, NewCheckout, OpenPage, PageEnd, Sale, Sessions, Trial};
 
 use crate::domain::plans::Plan;
 use crate::error::Result;
@@ -60,60 +62,6 @@ pub struct NewCustomer {
     pub email: String,
     /// On invoices.
     pub name: String,
-}
-
-/// What a Checkout page sells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sale {
-    /// A subscription to the plan of a price, perhaps with a trial.
-    Subscription {
-        /// The price.
-        price: String,
-        /// How long nothing is charged.
-        trial: Option<Trial>,
-    },
-    /// cbT, paid once.
-    TopUp {
-        /// The price.
-        price: String,
-        /// How much cbT, in whole cbT; kept in the session's metadata.
-        cbt: i64,
-    },
-}
-
-/// A time in which nothing is charged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trial {
-    /// So many days from when the card was entered.
-    Days(u32),
-    /// Until then, whenever the card is entered; at least two days after the page is made.
-    Until(Timestamp),
-}
-
-/// A Checkout page to be made.
-#[derive(Debug, Clone)]
-pub struct NewCheckout {
-    /// Who pays.
-    pub customer: String,
-    /// For whom; also in the metadata.
-    pub user: UserId,
-    /// What for.
-    pub sale: Sale,
-    /// Where the browser goes after payment.
-    pub success_url: String,
-    /// Where it goes instead.
-    pub cancel_url: String,
-}
-
-/// A page of Stripe's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckoutPage {
-    /// The session.
-    pub id: String,
-    /// Its address.
-    pub url: String,
-    /// Until when it is open.
-    pub expires_at: Timestamp,
 }
 
 /// How a change of price is charged.
@@ -320,6 +268,35 @@ pub struct TopUpFacts {
     pub payment_intent: Option<String>,
 }
 
+/// A charge of a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeFacts {
+    /// Its payment.
+    pub payment_intent: Option<String>,
+    /// When.
+    pub created: Timestamp,
+    /// Whether the money came.
+    pub paid: bool,
+    /// How much, in the currency's smallest unit.
+    pub amount: i64,
+    /// How much of it was given back.
+    pub refunded: i64,
+    /// Whether the payer's bank asks for it back, or has.
+    pub disputed: bool,
+}
+
+impl ChargeFacts {
+    /// Whether something of it was given back, or is asked back.
+    pub fn is_reversed(&self) -> bool {
+        self.refunded > 0 || self.disputed
+    }
+
+    /// Whether there is something that can be given back.
+    pub fn is_refundable(&self) -> bool {
+        self.paid && self.refunded < self.amount && !self.disputed
+    }
+}
+
 /// A payment that was given back, in whole or in part: by us, or by a dispute that we lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundFacts {
@@ -359,6 +336,8 @@ pub struct PaymentMethodFacts {
 pub trait Stripe: Send + Sync {
     /// Makes a customer, unless an attempt under this key that seemed to fail did; answers its id.
     async fn create_customer(&self, new: &NewCustomer, key: &OperationKey) -> Result<String>;
+    /// The customer that was made for this person before, and not deleted.
+    async fn made_for(&self, new: &NewCustomer) -> Result<Option<String>>;
     /// Whether there is such a customer, and it was not deleted.
     async fn has_customer(&self, customer: &str) -> Result<bool>;
     /// The prices with these lookup keys.
@@ -367,10 +346,10 @@ pub trait Stripe: Send + Sync {
     async fn price(&self, id: &str) -> Result<PriceFacts>;
     /// Makes a Checkout page.
     async fn create_checkout(&self, new: &NewCheckout, key: &OperationKey) -> Result<CheckoutPage>;
-    /// Closes a Checkout page that nobody has paid on; nothing when it is closed.
-    async fn expire_checkout(&self, session: &str, key: &OperationKey) -> Result<()>;
-    /// The pages of this customer on which a subscription can still be bought, newest first.
-    async fn open_pages(&self, customer: &str) -> Result<Vec<String>>;
+    /// Closes a Checkout page, unless somebody has paid on it. Answers only once it is one of both.
+    async fn expire_checkout(&self, session: &str, key: &OperationKey) -> Result<PageEnd>;
+    /// The pages of this customer on which something can still be bought, newest first.
+    async fn open_pages(&self, customer: &str) -> Result<Vec<OpenPage>>;
     /// A customer's page to manage cards and see invoices; answers its address.
     async fn create_portal(&self, customer: &str, return_url: &str, key: &OperationKey) -> Result<String>;
     /// Changes the price.
@@ -386,10 +365,14 @@ pub trait Stripe: Send + Sync {
     /// Invoices of a customer, newest first, after the one with this id.
     async fn invoices(&self, customer: &str, limit: u32, after: Option<&str>)
     -> Result<Listed<InvoiceFacts>>;
-    /// All Checkout sessions of a customer that sell cbT.
-    async fn top_ups(&self, customer: &str) -> Result<Vec<TopUpFacts>>;
-    /// The payments of a customer of which something was given back, or is disputed.
-    async fn refunded(&self, customer: &str) -> Result<Vec<String>>;
+    /// All Checkout sessions of a customer.
+    async fn sessions(&self, customer: &str) -> Result<Sessions>;
+    /// All charges of a customer, newest first.
+    async fn charges(&self, customer: &str) -> Result<Vec<ChargeFacts>>;
+    /// The payments that an invoice was paid with.
+    async fn payments(&self, invoice: &str) -> Result<Vec<String>>;
+    /// Gives back what is left of a payment.
+    async fn refund(&self, payment_intent: &str, key: &OperationKey) -> Result<()>;
     /// All that was given back of this payment, disputes that were lost among it.
     async fn refunds(&self, payment_intent: &str) -> Result<Vec<RefundFacts>>;
     /// Whose a charge is.

@@ -2,12 +2,18 @@
 
 use serde::Deserialize;
 
-use super::RefundFacts;
-use super::answers::Ref;
+use super::answers::{Ref, at};
+use super::{ChargeFacts, RefundFacts};
+use crate::error::Result;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Charge {
     pub(super) id: String,
+    created: i64,
+    #[serde(default)]
+    paid: bool,
+    #[serde(default)]
+    amount: i64,
     #[serde(default)]
     amount_refunded: i64,
     #[serde(default)]
@@ -22,11 +28,32 @@ impl Charge {
         self.customer.map(Ref::id)
     }
 
-    /// Its payment, if something of it was given back, or is disputed.
-    pub(super) fn refunded(self) -> Option<String> {
-        self.payment_intent
-            .filter(|_| self.amount_refunded > 0 || self.disputed)
-            .map(Ref::id)
+    pub(super) fn facts(self) -> Result<ChargeFacts> {
+        Ok(ChargeFacts {
+            payment_intent: self.payment_intent.map(Ref::id),
+            created: at(self.created)?,
+            paid: self.paid,
+            amount: self.amount,
+            refunded: self.amount_refunded,
+            disputed: self.disputed,
+        })
+    }
+}
+
+/// What an invoice was paid with. <https://docs.stripe.com/api/invoice-payment/object>
+#[derive(Debug, Deserialize)]
+pub(super) struct InvoicePayment {
+    payment: PaidWith,
+}
+
+#[derive(Debug, Deserialize)]
+struct PaidWith {
+    payment_intent: Option<Ref>,
+}
+
+impl InvoicePayment {
+    pub(super) fn payment_intent(self) -> Option<String> {
+        self.payment.payment_intent.map(Ref::id)
     }
 }
 

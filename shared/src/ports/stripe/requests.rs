@@ -15,43 +15,36 @@ use stripe_billing::subscription::{
     CancelSubscription, ListSubscription, ListSubscriptionStatus, UpdateSubscription,
     UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior, UpdateSubscriptionProrationBehavior,
 };
-use stripe_checkout::checkout_session::{
-    CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionCustomerUpdate,
-    CreateCheckoutSessionCustomerUpdateAddress, CreateCheckoutSessionLineItems,
-    CreateCheckoutSessionPaymentMethodCollection, CreateCheckoutSessionSubscriptionData,
-    CreateCheckoutSessionSubscriptionDataTrialSettings as TrialSettings,
-    CreateCheckoutSessionSubscriptionDataTrialSettingsEndBehavior as TrialEnd,
-    CreateCheckoutSessionSubscriptionDataTrialSettingsEndBehaviorMissingPaymentMethod as WithoutCard,
-    ExpireCheckoutSession, ListCheckoutSession,
-};
+use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::charge::{ListCharge, RetrieveCharge};
 use stripe_core::customer::{CreateCustomer, ListCustomer, ListPaymentMethodsCustomer, RetrieveCustomer};
-use stripe_core::refund::ListRefund;
+use stripe_core::refund::{CreateRefund, ListRefund};
 use stripe_product::price::{ListPrice, RetrievePrice};
-use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus};
+use stripe_shared::CheckoutSessionStatus;
 
 use super::answers::{
-    CBT, Configuration, Customer, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Session,
+    Configuration, Customer, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Session,
     Subscription,
 };
 use super::client::{ATTEMPTS, Failure};
-use super::payments::{Charge, Dispute, Refund};
+use super::pages::checkout;
+use super::payments::{Charge, Dispute, InvoicePayment, Refund};
 use super::{
-    CheckoutPage, InvoiceFacts, Listed, NewCheckout, NewCustomer, OperationKey, PaymentMethodFacts,
-    PriceChange, PriceFacts, Proration, RefundFacts, Sale, Stripe, StripeApi, SubscriptionFacts, TopUpFacts,
-    Trial,
+    ChargeFacts, CheckoutPage, InvoiceFacts, Listed, NewCheckout, NewCustomer, OpenPage, OperationKey,
+    PageEnd, PaymentMethodFacts, PriceChange, PriceFacts, Proration, RefundFacts, Sessions, Stripe,
+    StripeApi, SubscriptionFacts,
 };
 use crate::error::{Error, Result};
 
 /// The metadata's entry with the person.
-const USER: &str = "userId";
+pub(super) const USER: &str = "userId";
 
 /// The metadata's entry of what `make stripe-setup` makes.
 const OURS: &str = "camarad";
 
 /// The most that Stripe lists at once.
-const PAGE: i64 = 100;
+pub(super) const PAGE: i64 = 100;
 
 /// How many pages of a list are read that should have one.
 const PAGES: usize = 50;
@@ -61,6 +54,8 @@ const PAGES: usize = 50;
 struct Which<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invoice: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<bool>,
 }
@@ -75,55 +70,9 @@ fn list(path: &str, which: &Which<'_>) -> RequestBuilder {
     RequestBuilder::new(StripeMethod::Get, path).query(&Asked { which, limit: PAGE })
 }
 
-fn checkout(new: &NewCheckout) -> CreateCheckoutSession {
-    let mut metadata = HashMap::from([(USER.to_owned(), new.user.to_string())]);
-    let mut address = CreateCheckoutSessionCustomerUpdate::new();
-    address.address = Some(CreateCheckoutSessionCustomerUpdateAddress::Auto);
-    let request = CreateCheckoutSession::new()
-        .customer(&new.customer)
-        .client_reference_id(new.user.to_string())
-        .success_url(&new.success_url)
-        .cancel_url(&new.cancel_url)
-        .automatic_tax(CreateCheckoutSessionAutomaticTax::new(true))
-        .customer_update(address);
-    let line = |price: &str| {
-        let mut line = CreateCheckoutSessionLineItems::new();
-        line.price = Some(price.to_owned());
-        line.quantity = Some(1);
-        vec![line]
-    };
-    match &new.sale {
-        Sale::Subscription { price, trial } => {
-            let mut subscription = CreateCheckoutSessionSubscriptionData::new();
-            subscription.metadata = Some(metadata.clone());
-            match trial {
-                Some(Trial::Days(days)) => subscription.trial_period_days = Some(*days),
-                Some(Trial::Until(end)) => subscription.trial_end = Some(end.as_second()),
-                None => {}
-            }
-            subscription.trial_settings = trial
-                .as_ref()
-                .map(|_| TrialSettings::new(TrialEnd::new(WithoutCard::Cancel)));
-            request
-                .mode(CheckoutSessionMode::Subscription)
-                .line_items(line(price))
-                .payment_method_collection(CreateCheckoutSessionPaymentMethodCollection::Always)
-                .subscription_data(subscription)
-                .metadata(metadata)
-        }
-        Sale::TopUp { price, cbt } => {
-            metadata.insert(CBT.into(), cbt.to_string());
-            request
-                .mode(CheckoutSessionMode::Payment)
-                .line_items(line(price))
-                .metadata(metadata)
-        }
-    }
-}
-
 impl StripeApi {
     /// All pages of a list; the next begins after the last id.
-    async fn whole<T: DeserializeOwned, R: StripeRequest>(
+    pub(super) async fn whole<T: DeserializeOwned, R: StripeRequest>(
         &self,
         request: impl Fn(Option<&str>) -> R,
         id: impl Fn(&T) -> &String,
@@ -140,21 +89,6 @@ impl StripeApi {
             }
         }
         Err(Error::internal("a list of Stripe's does not end"))
-    }
-
-    /// A customer that was made for this person, though whoever made it was not told.
-    async fn made_for(&self, new: &NewCustomer) -> Result<Option<String>> {
-        let request = |after: Option<&str>| {
-            let request = ListCustomer::new().email(&new.email).limit(PAGE);
-            match after {
-                Some(after) => request.starting_after(after),
-                None => request,
-            }
-        };
-        let all: Vec<Customer> = self.whole(request, |customer: &Customer| &customer.id).await?;
-        let user = new.user.to_string();
-        let mut known = all.into_iter().filter(|c| c.metadata.get(USER) == Some(&user));
-        Ok(known.next_back().map(|oldest| oldest.id))
     }
 
     /// The portal as `make stripe-setup` has arranged it.
@@ -204,6 +138,21 @@ impl Stripe for StripeApi {
         }
     }
 
+    // Not by Stripe's search, which may lag behind by a minute: a list does not, and an address never changes.
+    async fn made_for(&self, new: &NewCustomer) -> Result<Option<String>> {
+        let request = |after: Option<&str>| {
+            let request = ListCustomer::new().email(&new.email).limit(PAGE);
+            match after {
+                Some(after) => request.starting_after(after),
+                None => request,
+            }
+        };
+        let all: Vec<Customer> = self.whole(request, |customer: &Customer| &customer.id).await?;
+        let user = new.user.to_string();
+        let mut known = (all.into_iter()).filter(|c| !c.deleted && c.metadata.get(USER) == Some(&user));
+        Ok(known.next_back().map(|oldest| oldest.id))
+    }
+
     async fn has_customer(&self, customer: &str) -> Result<bool> {
         match self.get::<Customer>(&RetrieveCustomer::new(customer)).await {
             Ok(customer) => Ok(!customer.deleted),
@@ -227,19 +176,23 @@ impl Stripe for StripeApi {
     }
 
     async fn create_checkout(&self, new: &NewCheckout, key: &OperationKey) -> Result<CheckoutPage> {
-        let session: Session = self.post(&checkout(new), key).await?;
+        let session: Session = self.post(&checkout(new, key), key).await?;
         session.page()
     }
 
-    async fn expire_checkout(&self, session: &str, key: &OperationKey) -> Result<()> {
+    async fn expire_checkout(&self, session: &str, key: &OperationKey) -> Result<PageEnd> {
         match self
             .post::<Ignored>(&ExpireCheckoutSession::new(session), key)
             .await
         {
-            // It was completed, or had expired.
-            Ok(_) | Err(Error::NotFound | Error::Upstream(_)) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) | Err(Error::NotFound) => return Ok(PageEnd::Closed),
+            // It was paid on, or closed, or is being paid on at this moment.
+            Err(Error::Upstream(_)) => {}
+            Err(error) => return Err(error),
         }
+        let page: Session = self.get(&RetrieveCheckoutSession::new(session)).await?;
+        page.end()
+            .ok_or_else(|| Error::Unavailable("somebody is paying on this page".into()))
     }
 
     async fn create_portal(&self, customer: &str, return_url: &str, key: &OperationKey) -> Result<String> {
@@ -338,32 +291,22 @@ impl Stripe for StripeApi {
         })
     }
 
-    async fn open_pages(&self, customer: &str) -> Result<Vec<String>> {
-        let request = |after: Option<&str>| {
-            let request = ListCheckoutSession::new().customer(customer).limit(PAGE);
-            let request = request.status(CheckoutSessionStatus::Open);
-            match after {
-                Some(after) => request.starting_after(after),
-                None => request,
-            }
-        };
-        let all: Vec<Session> = self.whole(request, |session: &Session| &session.id).await?;
-        Ok(all.into_iter().filter_map(Session::of_subscription).collect())
+    async fn open_pages(&self, customer: &str) -> Result<Vec<OpenPage>> {
+        let all = self
+            .all_sessions(customer, Some(CheckoutSessionStatus::Open))
+            .await?;
+        Ok(all.iter().filter_map(Session::open).collect())
     }
 
-    async fn top_ups(&self, customer: &str) -> Result<Vec<TopUpFacts>> {
-        let request = |after: Option<&str>| {
-            let request = ListCheckoutSession::new().customer(customer).limit(PAGE);
-            match after {
-                Some(after) => request.starting_after(after),
-                None => request,
-            }
-        };
-        let all: Vec<Session> = self.whole(request, |session: &Session| &session.id).await?;
-        Ok(all.into_iter().filter_map(Session::top_up).collect())
+    async fn sessions(&self, customer: &str) -> Result<Sessions> {
+        let all = self.all_sessions(customer, None).await?;
+        Ok(Sessions {
+            open: all.iter().filter_map(Session::open).collect(),
+            top_ups: all.into_iter().filter_map(Session::top_up).collect(),
+        })
     }
 
-    async fn refunded(&self, customer: &str) -> Result<Vec<String>> {
+    async fn charges(&self, customer: &str) -> Result<Vec<ChargeFacts>> {
         let request = |after: Option<&str>| {
             let request = ListCharge::new().customer(customer).limit(PAGE);
             match after {
@@ -372,7 +315,26 @@ impl Stripe for StripeApi {
             }
         };
         let all: Vec<Charge> = self.whole(request, |charge: &Charge| &charge.id).await?;
-        Ok(all.into_iter().filter_map(Charge::refunded).collect())
+        all.into_iter().map(Charge::facts).collect()
+    }
+
+    async fn payments(&self, invoice: &str) -> Result<Vec<String>> {
+        let of = Which {
+            invoice: Some(invoice),
+            ..Which::default()
+        };
+        let request = list("/invoice_payments", &of);
+        let all: List<InvoicePayment> = self.send(&request, None).await?;
+        Ok(all
+            .data
+            .into_iter()
+            .filter_map(InvoicePayment::payment_intent)
+            .collect())
+    }
+
+    async fn refund(&self, payment_intent: &str, key: &OperationKey) -> Result<()> {
+        let request = CreateRefund::new().payment_intent(payment_intent);
+        self.post::<Ignored>(&request, key).await.map(drop)
     }
 
     async fn refunds(&self, payment_intent: &str) -> Result<Vec<RefundFacts>> {
@@ -425,6 +387,7 @@ mod tests {
         let of = Which {
             payment_intent: Some("pi_1"),
             active: Some(true),
+            ..Which::default()
         };
         assert_eq!(
             query(of).as_deref(),

@@ -8,6 +8,7 @@ use super::{Deletion, STRAGGLERS, Stage, TURN};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::agents::delete::forget_person;
+use crate::domain::billing::event::order_leave;
 use crate::domain::ledger::{self, Kind};
 use crate::domain::users::User;
 use crate::domain::users::identity::LinkedIdentity;
@@ -47,6 +48,8 @@ pub async fn carry_on(app: &App, user: UserId) -> Result<()> {
         Stage::Finishing if now < deletion.requested_at + STRAGGLERS => Ok(()),
         Stage::Finishing => {
             postpone(app, &deletion, now).await?;
+            // What was asked of Stripe before the commit, and came to something after it was looked at first.
+            order_leave(app, user, &format!("left-{user}")).await?;
             remove(app, &deletion, now).await?;
             let completed = Deletion {
                 stage: Stage::Completed,

@@ -45,7 +45,7 @@ const STRAGGLERS: SignedDuration = SignedDuration::from_mins(16);
 const TURN: SignedDuration = SignedDuration::from_mins(2);
 
 /// How long one may ask what became of a deletion.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(crate) const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// How far a deletion is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use crate::cbt_price::CbtPrice;
 use crate::error::{Error, Result};
 
 /// What a deployment decides. Every function reads the same names (see template.yaml); a name that a function does
@@ -49,6 +50,8 @@ pub struct Config {
     pub billing_queue_url: Option<String>,
     /// Where the seed of the key is that signs statements about audit chains.
     pub audit_key_secret: Option<String>,
+    /// What a cbT is worth.
+    pub cbt_price: CbtPrice,
 }
 
 /// One identity provider, as the AUTH_PROVIDERS parameter (JSON list) describes it.
@@ -147,7 +150,7 @@ impl Config {
     /// Reads the environment.
     ///
     /// # Errors
-    /// `Internal`, naming the variable, when TABLE_NAME is missing or AUTH_PROVIDERS does not parse.
+    /// `Internal`, naming the variable, when TABLE_NAME is missing, or AUTH_PROVIDERS or the price of a cbT does not parse.
     pub fn from_env() -> Result<Self> {
         let providers = match var("AUTH_PROVIDERS") {
             None => Vec::new(),
@@ -180,6 +183,7 @@ impl Config {
             stripe_secret: var("STRIPE_SECRET"),
             billing_queue_url: var("BILLING_QUEUE_URL"),
             audit_key_secret: var("AUDIT_KEY_SECRET"),
+            cbt_price: CbtPrice::parse(var("USD_PER_CBT").as_deref(), var("CBT_PRICE_VERSION").as_deref())?,
         })
     }
 

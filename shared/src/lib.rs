@@ -5,6 +5,7 @@
 pub mod aead;
 pub mod app;
 pub mod canonical;
+pub mod cbt_price;
 pub mod clock;
 pub mod config;
 pub mod context;

@@ -164,6 +164,7 @@ impl Bank {
             account: held.account,
             memo: held.memo.clone(),
             charge: held.clamp(amount(cost)).0,
+            excess: held.clamp(amount(cost)).1,
             usage: Usage::default(),
             status: CallStatus::Completed,
             estimated: false,

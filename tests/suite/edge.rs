@@ -1,14 +1,11 @@
 //! What every route has in common.
 
 use std::fmt::Write;
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::routing::get;
 use camarad::domain::plans::Plan;
 use camarad::http::edge;
-use camarad::lambda::log;
 use camarad_tests::app::{Answer, Client, ORIGIN, Setup, TestApp};
 use camarad_tests::engine;
 use camarad_tests::faults::{Fault, Faults, PLANTED};
@@ -18,6 +15,7 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::desk::workspace;
+use crate::logged::Lines;
 
 #[tokio::test]
 async fn an_unknown_path_is_a_problem_with_the_requests_id() {
@@ -287,19 +285,6 @@ async fn a_panic_is_an_opaque_500_and_what_takes_too_long_a_504() {
     assert!(late.header("retry-after").is_some());
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What must not be read in an answer or a log: what the faults plant, the caller's token, and what our insides look like.
 fn assert_clean(what: &str, text: &str, token: &str) {
     let insides = [
@@ -321,12 +306,7 @@ fn assert_clean(what: &str, text: &str, token: &str) {
 
 #[tokio::test]
 async fn nothing_of_the_inside_shows_in_answers_or_logs_whatever_fails() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let filter = tracing_subscriber::EnvFilter::new("info");
-    let table = PLANTED[0].to_owned();
-    let logs = log::subscriber(filter, Some(table), move || writer.clone());
-    let _guard = tracing::subscriber::set_default(logs);
+    let (lines, _guard) = Lines::listen(Some(PLANTED[0].to_owned()));
 
     let faults = Faults::new(3);
     let t = TestApp::with(Setup {
@@ -363,7 +343,7 @@ async fn nothing_of_the_inside_shows_in_answers_or_logs_whatever_fails() {
     let [table, role, account] = PLANTED;
     let words = format!("Bearer {token}, arn:aws:iam::{account}:role/{role} on {table}");
     tracing::error!(cause = words, "what somebody else said");
-    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let logged = lines.text();
     assert!(
         logged.contains("[arn]") && logged.contains("\"request\""),
         "{logged}"

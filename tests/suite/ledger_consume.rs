@@ -5,6 +5,7 @@ use camarad::domain::permissions::Role;
 use camarad::domain::plans::Plan;
 use camarad::ids::{AgentId, UserId, WorkspaceId};
 use camarad::money::Cbt;
+use camarad::store::{Update, keys};
 use camarad_tests::app::{Answer, Client, OPERATOR, TestApp, serve};
 use camarad_tests::faults::{Fault, Faults};
 use camarad_tests::{app::Setup, engine};
@@ -196,6 +197,36 @@ async fn a_refusal_tells_why_and_charges_nothing() {
         .await
         .assert_invalid("header.Idempotency-Key");
     assert_eq!(shop.balance().await, (json!("6"), json!("6")));
+}
+
+#[tokio::test]
+async fn nobody_pays_for_work_of_an_agent_that_may_not_work() {
+    let t = TestApp::new().await;
+    let shop = Shop::open(&t, 10).await;
+    shop.charge("done", "1").await.json(201);
+    let agent = format!("/api/agents/{}", shop.agent);
+    let place = keys::workspace(shop.home.parse().unwrap());
+    let set = async |update: Update| drop(t.app.db().update(&update).await.unwrap());
+    let before = shop.balance().await;
+
+    shop.ann.patch(&agent, json!({"active": false})).await.json(200);
+    shop.charge("a", "1").await.assert_problem(409, "agent_inactive");
+    shop.ann.patch(&agent, json!({"active": true})).await.json(200);
+
+    // As a smaller plan leaves it: an agent beyond the limit, then a workspace.
+    set(Update::of(place.clone()).set("newestAgent", "").unwrap()).await;
+    shop.charge("a", "1").await.assert_problem(403, "plan_limit");
+    set(Update::of(place.clone()).remove("newestAgent")).await;
+    set(Update::of(place.clone()).set("readOnly", true).unwrap()).await;
+    shop.charge("a", "1").await.assert_problem(403, "plan_limit");
+    assert_eq!(shop.balance().await, before);
+    // What was charged before is told again all the same.
+    let again = shop.charge("done", "1").await;
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+
+    set(Update::of(place).set("readOnly", false).unwrap()).await;
+    shop.charge("a", "1").await.json(201);
+    assert_eq!(shop.balance().await, (json!("8"), json!("8")));
 }
 
 /// What a running call of theirs holds.

@@ -2,14 +2,15 @@
 
 use camarad::context::Context;
 use camarad::domain::ledger::{
-    self, Bill, CallStatus, Grant, HoldRequest, LineReason, Memo, Operation, Period, Reserve, Until, Usage,
+    self, Bill, CallStatus, Grant, HoldRequest, LineReason, Memo, Operation, Period, Reservation, Reserve,
+    Until, Usage,
 };
 use camarad::domain::plans::Plan;
 use camarad::domain::usage::quota;
 use camarad::ids::{AgentId, CallId, UserId, WorkspaceId};
 use camarad::lambda::batch::Change;
 use camarad::money::{Amount, Cbt, Positive};
-use camarad::store::{Doc, keys};
+use camarad::store::{Doc, cost, keys};
 use camarad_tests::app::{Client, TestApp};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -30,8 +31,29 @@ pub async fn begin(app: &camarad::app::App, account: UserId, start: Timestamp, q
 }
 
 /// An AI call that costs so much.
-pub async fn spend(app: &camarad::app::App, account: UserId, cost: i64) {
-    let (clock, amount) = (app.clock(), Cbt::micro(cost));
+pub async fn spend(app: &camarad::app::App, account: UserId, cost: i64) -> CallId {
+    let held = hold(app, account, cost).await;
+    let bill = Bill {
+        call: held.call,
+        account,
+        memo: held.memo.clone(),
+        charge: Amount::new(Cbt::micro(cost)).unwrap(),
+        excess: Amount::ZERO,
+        usage: Usage::default(),
+        status: CallStatus::Completed,
+        estimated: false,
+        at: app.clock().now(),
+    };
+    let cause = Context::system("story", app.clock().now());
+    let tx = ledger::bill_tx(app.tx(&cause), &bill).unwrap();
+    tx.run().await.unwrap();
+    ledger::end(app, &held, bill.charge).await.unwrap();
+    held.call
+}
+
+/// What an AI call sets aside.
+pub async fn hold(app: &camarad::app::App, account: UserId, amount: i64) -> Reservation {
+    let (clock, amount) = (app.clock(), Cbt::micro(amount));
     let request = HoldRequest {
         account,
         call: CallId::new(clock),
@@ -48,20 +70,7 @@ pub async fn spend(app: &camarad::app::App, account: UserId, cost: i64) {
     let Reserve::Held(held) = ledger::reserve(app, &request).await.unwrap() else {
         panic!("there is credit");
     };
-    let bill = Bill {
-        call: held.call,
-        account,
-        memo: held.memo.clone(),
-        charge: Amount::new(amount).unwrap(),
-        usage: Usage::default(),
-        status: CallStatus::Completed,
-        estimated: false,
-        at: clock.now(),
-    };
-    let cause = Context::system("story", clock.now());
-    let tx = ledger::bill_tx(app.tx(&cause), &bill).unwrap();
-    tx.run().await.unwrap();
-    ledger::end(app, &held, bill.charge).await.unwrap();
+    held
 }
 
 async fn head(t: &TestApp, account: UserId) -> Option<Doc> {
@@ -139,6 +148,35 @@ async fn each_threshold_is_told_once_with_what_was_used() {
         .to_vec();
     assert_eq!(period[1].duration_since(period[0]).as_hours(), 24 * 30);
 }
+
+/// What stands between a debit and its warning is counted here, as seconds depend on the machine: no queue, no schedule and no
+/// second pass through the stream, but the function that the debit's own change wakes, without a window in which changes
+/// are gathered, and three requests, one after the other. How long that takes on a stack is told in `deployed::metering`.
+#[tokio::test]
+async fn between_a_debit_and_its_warning_stand_one_wake_and_three_requests() {
+    let t = TestApp::new().await;
+    let (ann, account) = somebody(&t, 1_000).await;
+    for (n, cost) in [500, 300, 200].into_iter().enumerate() {
+        let change = spent(&t, account, cost).await;
+        let passed = quota::passed(change.old.as_ref(), &change.new.unwrap()).unwrap();
+        let (warned, took) = cost::metered(quota::warn(&t.app, &passed[0])).await;
+        assert!(warned.unwrap());
+        assert_eq!(percents(&ann).await.len(), n + 1, "it is there at once");
+        assert_eq!(took.serial, REQUESTS, "{took:?}");
+    }
+    let template = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    let template = std::fs::read_to_string(template).unwrap();
+    let function = template.split("\n  OutboxFunction:\n").nth(1).unwrap();
+    let function = function.split("\n\n").next().unwrap();
+    assert!(function.contains("Stream: !GetAtt Table.StreamArn"), "{function}");
+    assert!(
+        !function.contains("MaximumBatchingWindowInSeconds:"),
+        "{function}"
+    );
+}
+
+/// The mark with its notice; what the person wants to be told; the notice's row. Then the event leaves the outbox.
+const REQUESTS: u32 = 3 + 1;
 
 #[tokio::test]
 async fn one_debit_that_passes_all_thresholds_tells_all_of_them() {

@@ -37,6 +37,7 @@ pub fn recorded(
         conversation_id: None,
         account: user,
         usage: Usage {
+            request_id: Some("req-1".into()),
             provider: Some("openai".into()),
             model: Some(model.into()),
             price_version: Some("1".into()),

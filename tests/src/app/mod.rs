@@ -29,6 +29,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use camarad::app::{App, Builder};
+use camarad::cbt_price::CbtPrice;
 use camarad::clock::{Clock, ManualClock, SystemClock};
 use camarad::config::{Config, ProviderConfig};
 use camarad::http::edge;
@@ -182,6 +183,7 @@ impl TestApp {
             stripe_api_url: setup.stripe,
             stripe_secret: Some("stripe".into()),
             billing_queue_url: billing_queue.queue_url,
+            cbt_price: CbtPrice::default(),
         };
         let clock = Arc::new(match setup.still {
             true => ManualClock::at(SystemClock.now()),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::presets::Preset;
+use crate::error::{Error, Result};
 use crate::ids::AgentId;
 use crate::store::Entity;
 use crate::store::keys::{self, Key};
@@ -50,6 +51,20 @@ impl Agent {
             created_at: now,
             updated_at: now,
             version: 1,
+        }
+    }
+
+    /// Whether it answers, and works.
+    ///
+    /// # Errors
+    /// The conflict `agent_inactive`.
+    pub fn must_be_active(&self) -> Result<()> {
+        match self.active {
+            true => Ok(()),
+            false => Err(Error::Conflict {
+                code: "agent_inactive",
+                detail: "the agent is inactive: activate it first".into(),
+            }),
         }
     }
 }

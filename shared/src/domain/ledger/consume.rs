@@ -101,7 +101,8 @@ const DEBITED: &str = "already_debited";
 /// that expires and charges nothing; who dies after it leaves a hold that is ended with the bill.
 ///
 /// # Errors
-/// `Invalid` on `agentId` when the user has no such agent; `InsufficientCbt`, `AllocationExhausted`, `CbtHeld`,
+/// `Invalid` on `agentId` when the user has no such agent; `PlanLimit` where workspace or agent are beyond the limit of the
+/// plan, the conflict `agent_inactive`; `InsufficientCbt`, `AllocationExhausted`, `CbtHeld`,
 /// `SubscriptionRequired`, as for a call; `KeyReused`; `Unavailable` (the same again is safe).
 pub async fn consume(
     app: &App,
@@ -161,10 +162,15 @@ async fn find(app: &App, once: &OnceKey, order: &DebitOrder) -> Result<Found> {
     }
     let agent = read.read::<Agent>(&agent)?;
     let member = read.read::<Member>(&member)?;
-    match read.read::<Workspace>(&workspace)?.filter(Workspace::is_live) {
-        Some(workspace) if agent.is_some() && member.is_some() => Ok(Found::New(Box::new(workspace))),
-        _ => Err(Error::field("agentId", "is no agent that this user may use")),
-    }
+    let workspace = read.read::<Workspace>(&workspace)?.filter(Workspace::is_live);
+    let (Some(workspace), Some(agent), Some(_)) = (workspace, agent, member) else {
+        return Err(Error::field("agentId", "is no agent that this user may use"));
+    };
+    // Nobody pays for work of what may not work: as for a call.
+    workspace.within_limit()?;
+    workspace.agent_within_limit(order.agent)?;
+    agent.must_be_active()?;
+    Ok(Found::New(Box::new(workspace)))
 }
 
 /// Decides the charge. A key that was used before is refused, or answered as before.
@@ -185,7 +191,11 @@ async fn charge(app: &App, cause: &Context, once: &OnceKey, held: &Reservation) 
         account: held.account,
         memo: memo.clone(),
         charge: held.held.amount(),
-        usage: Usage::default(),
+        excess: Amount::ZERO,
+        usage: Usage {
+            request_id: Some(cause.request_id.clone()),
+            ..Usage::default()
+        },
         status: CallStatus::Completed,
         estimated: false,
         at: cause.now,

@@ -105,6 +105,9 @@ pub struct Hold {
     /// What the call has cost so far.
     #[serde(with = "money::stored_amount", default)]
     pub billable: Amount,
+    /// What it has cost beyond what is held.
+    #[serde(with = "money::stored_amount", default)]
+    pub excess: Amount,
     /// What it has used so far; absent until it went upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -140,6 +143,7 @@ impl Hold {
             capped: r.capped,
             state: HoldState::Open,
             billable: Amount::ZERO,
+            excess: Amount::ZERO,
             usage: None,
             stop: false,
             end: None,
@@ -197,7 +201,7 @@ pub enum Checkpoint {
 /// # Errors
 /// When the table does not answer; the call may go on until the hold expires.
 pub async fn checkpoint(app: &App, r: &Reservation, progress: &Progress) -> Result<Checkpoint> {
-    let (billable, _) = r.clamp(progress.billable);
+    let (billable, excess) = r.clamp(progress.billable);
     let expires_at = progress.expires_at.as_millisecond();
     let row = Hold {
         expires_at: progress.expires_at,
@@ -205,6 +209,7 @@ pub async fn checkpoint(app: &App, r: &Reservation, progress: &Progress) -> Resu
     };
     let mut update = Update::of(keys::hold(r.call))
         .set("billable", billable.cbt().as_micro())?
+        .set("excess", excess.cbt().as_micro())?
         .set("expiresAt", expires_at)?
         .index1(&keys::hold_expiry(r.call, progress.expires_at))?;
     if let Some(usage) = &progress.usage {

@@ -20,7 +20,7 @@ use crate::store::{Cond, Outcome, Update};
 pub struct Ended {
     /// How.
     pub end: End,
-    /// What this caller wanted to charge beyond the hold, and did not get: Camarad's loss, for a metric.
+    /// What this caller wanted to charge beyond the hold, and did not get. A call's is with its bill.
     pub excess: Amount,
 }
 

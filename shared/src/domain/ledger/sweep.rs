@@ -99,6 +99,7 @@ async fn sweep_one(app: &App, key: &Key) -> Result<Option<(UserId, Amount)>> {
         Kind::Release
     };
     let ended = close(app, &hold.reservation(), bill.charge, empty).await?;
+    bill.tell_excess();
     Ok(Some((hold.account, ended.end.charge)))
 }
 
@@ -133,6 +134,7 @@ async fn bill_of(app: &App, hold: &Hold) -> Result<Bill> {
         account: hold.account,
         memo: hold.memo.clone(),
         charge: hold.billable,
+        excess: hold.excess,
         usage: hold.usage.clone().unwrap_or_default(),
         status: CallStatus::Expired,
         estimated: true,

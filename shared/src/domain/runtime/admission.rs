@@ -190,13 +190,7 @@ async fn prepare(app: &App, ask: Ask, found: Found, claim: Claim) -> Result<Plan
     if ask.request.conversation_id.is_some() && found.items.conversation.is_none() {
         return Err(Error::NotFound);
     }
-    if !agent.active {
-        let detail = "the agent is inactive: activate it first".into();
-        return Err(Error::Conflict {
-            code: "agent_inactive",
-            detail,
-        });
-    }
+    agent.must_be_active()?;
     let model = model(&ask.request, agent, &found)?;
     let max_tokens = max_tokens(&ask.request, model)?;
     let preset = presets::by_id(&agent.preset_id)
@@ -215,6 +209,7 @@ async fn prepare(app: &App, ask: Ask, found: Found, claim: Claim) -> Result<Plan
         conversation,
         claim,
         model,
+        cbt_price: app.config().cbt_price.clone(),
         prompt_tokens: prompt.tokens,
         prompt_version: prompt::version(preset, &system),
         upstream: ModelCall {
@@ -300,11 +295,11 @@ async fn set_aside(
     input: u64,
     max_tokens: u32,
 ) -> Result<(Reservation, u32)> {
-    let now = app.clock().now();
+    let (now, cbt) = (app.clock().now(), &app.config().cbt_price);
     let mut request = HoldRequest {
         account: workspace.payer(ask.user),
         call: ask.call,
-        amount: pricing::hold(&model.price, input, max_tokens)?,
+        amount: pricing::hold(&model.price, cbt, input, max_tokens)?,
         memo: Memo {
             user: ask.user,
             agent: ask.agent,
@@ -320,12 +315,12 @@ async fn set_aside(
         Reserve::Refused(refused) => refused,
     };
     let least = MIN_TOKENS.min(max_tokens);
-    let wanted = pricing::hold(&model.price, input, least)?;
-    let affordable = pricing::affordable(&model.price, input, refused.available).min(max_tokens);
+    let wanted = pricing::hold(&model.price, cbt, input, least)?;
+    let affordable = pricing::affordable(&model.price, cbt, input, refused.available).min(max_tokens);
     if affordable < least {
         return Err(Refused { wanted, ..refused }.error());
     }
-    request.amount = pricing::hold(&model.price, input, affordable)?;
+    request.amount = pricing::hold(&model.price, cbt, input, affordable)?;
     match Box::pin(reserve(app, &request)).await? {
         Reserve::Held(reservation) => Ok((reservation, affordable)),
         Reserve::Refused(refused) => Err(Refused { wanted, ..refused }.error()),

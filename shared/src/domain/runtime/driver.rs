@@ -14,6 +14,7 @@ use super::meter::Meter;
 use super::receipt::{Answer, is_running};
 use super::settlement;
 use crate::app::App;
+use crate::cbt_price::CbtPrice;
 use crate::config::Config;
 use crate::context::Context;
 use crate::domain::ledger::{self, Checkpoint, Progress, Reservation};
@@ -41,6 +42,7 @@ pub(super) struct Plan {
     pub(super) conversation: Conversation,
     pub(super) message: String,
     pub(super) model: &'static Model,
+    pub(super) cbt_price: CbtPrice,
     pub(super) upstream: ModelCall,
     pub(super) prompt_tokens: u64,
     pub(super) prompt_version: String,
@@ -199,7 +201,7 @@ async fn checkpoint(app: &App, plan: &Plan) -> Result<Checkpoint> {
     let billable = plan.meter.billable(plan.prompt_tokens);
     let went_upstream = billable.tokens != super::pricing::Tokens::default();
     let progress = Progress {
-        billable: billable.tokens.cost(&plan.model.price)?,
+        billable: billable.tokens.cost(&plan.model.price, &plan.cbt_price)?,
         usage: went_upstream.then(|| settlement::usage(plan, billable.tokens)),
         expires_at: app
             .clock()

@@ -1,12 +1,10 @@
-//! What tokens cost. 1 cbT is USD 0.0005 of list price, so 1 micro-cbT is 500 pico-USD. All sums are exact; a call's cost
-//! is rounded up once.
+//! What tokens cost: list price by kind, in cbT at the price that the deployment gives them. All sums are exact; a call's
+//! cost is rounded up once.
 
 use super::catalogue::Price;
+use crate::cbt_price::CbtPrice;
 use crate::error::{Error, Result};
 use crate::money::{Amount, Cbt, Positive};
-
-/// Pico-USD of list price in one micro-cbT.
-pub const PICO_USD_PER_MICRO_CBT: u128 = 500;
 
 /// Pico-USD in one micro-USD.
 const PICO_PER_MICRO: u128 = 1_000_000;
@@ -44,11 +42,8 @@ impl Tokens {
     ///
     /// # Errors
     /// None in practice: the sum is kept in the bounds of `Amount`.
-    pub fn cost(self, price: &Price) -> Result<Amount> {
-        let micro = self
-            .pico_usd(price)
-            .div_ceil(PICO_USD_PER_MICRO_CBT)
-            .min(MAX_MICRO);
+    pub fn cost(self, price: &Price, cbt: &CbtPrice) -> Result<Amount> {
+        let micro = self.pico_usd(price).div_ceil(cbt.pico_usd()).min(MAX_MICRO);
         let micro = i64::try_from(micro).map_err(Error::internal)?;
         Amount::new(Cbt::micro(micro)).map_err(Error::internal)
     }
@@ -63,20 +58,20 @@ impl Tokens {
 ///
 /// # Errors
 /// `Internal` for a call of no tokens at all, which there is none of.
-pub fn hold(price: &Price, input: u64, max_tokens: u32) -> Result<Positive> {
+pub fn hold(price: &Price, cbt: &CbtPrice, input: u64, max_tokens: u32) -> Result<Positive> {
     let most = Tokens {
         input,
         cached: 0,
         output: max_tokens.into(),
     };
-    Positive::new(most.cost(price)?.cbt()).map_err(Error::internal)
+    Positive::new(most.cost(price, cbt)?.cbt()).map_err(Error::internal)
 }
 
 /// The longest answer that `available` covers besides the prompt.
-pub fn affordable(price: &Price, input: u64, available: Cbt) -> u32 {
+pub fn affordable(price: &Price, cbt: &CbtPrice, input: u64, available: Cbt) -> u32 {
     let micro = u128::try_from(available.as_micro()).unwrap_or(0);
     let prompt = u128::from(input) * u128::from(price.input());
-    let left = (micro * PICO_USD_PER_MICRO_CBT).saturating_sub(prompt);
+    let left = (micro * cbt.pico_usd()).saturating_sub(prompt);
     u32::try_from(left / u128::from(price.output())).unwrap_or(u32::MAX)
 }
 
@@ -91,6 +86,26 @@ mod tests {
         &catalogue::find("gpt-4o-mini").unwrap().price
     }
 
+    fn usual() -> CbtPrice {
+        CbtPrice::default()
+    }
+
+    /// So many pico-dollars a micro-cbT.
+    fn at(pico: u32) -> CbtPrice {
+        CbtPrice::parse(Some(&Cbt::micro(pico.into()).to_string()), Some("own")).unwrap()
+    }
+
+    #[test]
+    fn a_dearer_cbt_pays_for_more_tokens() {
+        let tokens = Tokens {
+            input: 1_000,
+            cached: 0,
+            output: 0,
+        };
+        let cost = |pico| tokens.cost(mini(), &at(pico)).unwrap().cbt().as_micro();
+        assert_eq!((cost(500), cost(1_000), cost(7)), (300_000, 150_000, 21_428_572));
+    }
+
     #[test]
     fn a_thousand_cbt_is_half_a_dollar_of_list_price() {
         // 1,000,000 tokens read at USD 0.15 and 583,333⅓ written at USD 0.60 make USD 0.50.
@@ -99,7 +114,10 @@ mod tests {
             cached: 0,
             output: 583_334,
         };
-        assert_eq!(tokens.cost(mini()).unwrap().cbt().to_string(), "1000.0008");
+        assert_eq!(
+            tokens.cost(mini(), &usual()).unwrap().cbt().to_string(),
+            "1000.0008"
+        );
         assert_eq!(tokens.micro_usd(mini()), 500_001);
     }
 
@@ -111,7 +129,7 @@ mod tests {
                 cached,
                 output,
             }
-            .cost(mini())
+            .cost(mini(), &usual())
             .unwrap()
             .cbt()
             .as_micro()
@@ -129,7 +147,7 @@ mod tests {
                 cached: 3,
                 output: 0
             }
-            .cost(nano)
+            .cost(nano, &usual())
             .unwrap()
             .cbt()
             .as_micro(),
@@ -144,7 +162,7 @@ mod tests {
             cached: 9,
             output: 0,
         };
-        assert_eq!(tokens.cost(mini()).unwrap().cbt().as_micro(), 300);
+        assert_eq!(tokens.cost(mini(), &usual()).unwrap().cbt().as_micro(), 300);
     }
 
     #[test]
@@ -156,7 +174,7 @@ mod tests {
         };
         for model in &MODELS {
             assert_eq!(
-                most.cost(&model.price).unwrap().cbt().as_micro(),
+                most.cost(&model.price, &usual()).unwrap().cbt().as_micro(),
                 1_000_000_000_000_000_000,
                 "{}",
                 model.id
@@ -169,26 +187,28 @@ mod tests {
         #[test]
         fn what_is_affordable_is_covered_and_one_token_more_is_not(
             model in 0..MODELS.len(), input in 1_u64..2_000_000, available in 0_i64..10_000_000_000_000,
+            pico in 1_u32..1_000_000,
         ) {
-            let price = &MODELS[model].price;
+            let (price, cbt) = (&MODELS[model].price, at(pico));
             let available = Cbt::micro(available);
-            let most = affordable(price, input, available);
+            let most = affordable(price, &cbt, input, available);
             if most > 0 {
-                prop_assert!(hold(price, input, most).unwrap().cbt() <= available);
+                prop_assert!(hold(price, &cbt, input, most).unwrap().cbt() <= available);
             }
             if most < u32::MAX {
-                prop_assert!(hold(price, input, most + 1).unwrap().cbt() > available);
+                prop_assert!(hold(price, &cbt, input, most + 1).unwrap().cbt() > available);
             }
         }
 
         #[test]
         fn no_call_within_its_estimate_costs_more_than_its_hold(
             model in 0..MODELS.len(), input in 1_u64..1_000_000, cached in 0_u64..1_000_000, max in 1_u32..64_000, part in 0.0..=1.0,
+            pico in 1_u32..1_000_000,
         ) {
-            let price = &MODELS[model].price;
+            let (price, cbt) = (&MODELS[model].price, at(pico));
             let output = (f64::from(max) * part) as u64;
-            let cost = Tokens { input, cached, output }.cost(price).unwrap();
-            prop_assert!(cost <= hold(price, input, max).unwrap().amount());
+            let cost = Tokens { input, cached, output }.cost(price, &cbt).unwrap();
+            prop_assert!(cost <= hold(price, &cbt, input, max).unwrap().amount());
         }
     }
 }

@@ -53,6 +53,10 @@ pub(super) async fn settle(app: &App, plan: &Plan, ending: &Ending) -> Result<Se
         .await
         .map_err(unsettled)?;
     log(plan, ending, &bill, &ended);
+    // Else the sweeper was faster, and has told it.
+    if bill.status != CallStatus::Expired {
+        bill.tell_excess();
+    }
     let Some(turn) = turn else {
         if ended.end.charge > Amount::ZERO {
             return Err(lost());
@@ -104,9 +108,10 @@ fn failure(ending: &Ending) -> Error {
 /// What a call used, as bills and checkpoints tell it.
 pub(super) fn usage(plan: &Plan, tokens: Tokens) -> Usage {
     Usage {
+        request_id: Some(plan.context.request_id.clone()),
         provider: Some(plan.model.provider.as_str().to_owned()),
         model: Some(plan.model.id.to_owned()),
-        price_version: Some(PRICE_VERSION.to_owned()),
+        price_version: Some(plan.cbt_price.version(PRICE_VERSION)),
         input_tokens: tokens.input,
         output_tokens: tokens.output,
         cached_tokens: tokens.cached,
@@ -118,15 +123,18 @@ pub(super) fn usage(plan: &Plan, tokens: Tokens) -> Usage {
 fn bill(plan: &Plan, produced: &Produced, status: CallStatus, at: Timestamp) -> Result<Bill> {
     let billable = produced.billable(plan.prompt_tokens);
     // What failed before its first word is free, whatever the provider counts.
-    let charge = match status {
-        CallStatus::Failed => Amount::ZERO,
-        _ => plan.reservation.clamp(billable.tokens.cost(&plan.model.price)?).0,
+    let (charge, excess) = match status {
+        CallStatus::Failed => (Amount::ZERO, Amount::ZERO),
+        _ => plan
+            .reservation
+            .clamp(billable.tokens.cost(&plan.model.price, &plan.cbt_price)?),
     };
     Ok(Bill {
         call: plan.reservation.call,
         account: plan.reservation.account,
         memo: plan.reservation.memo.clone(),
         charge,
+        excess,
         usage: usage(plan, billable.tokens),
         status,
         estimated: billable.estimated,
@@ -257,7 +265,7 @@ fn log(plan: &Plan, ending: &Ending, bill: &Bill, ended: &Ended) {
         ai.output_tokens = bill.usage.output_tokens,
         ai.estimated = bill.estimated,
         ledger.charge_micro_cbt = ended.end.charge.cbt().as_micro(),
-        ledger.excess_micro_cbt = ended.excess.cbt().as_micro(),
+        ledger.excess_micro_cbt = bill.excess.cbt().as_micro(),
         duration_ms = bill.usage.latency_ms,
         db.calls = cost.calls,
         db.rcu = cost.rcu,

@@ -38,6 +38,9 @@ impl Entity for UsageEvent {
 pub struct UsageEventView {
     /// The call.
     pub call_id: CallId,
+    /// The request that it was made by, as logs and audit records name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// Who made it.
     pub user_id: UserId,
     /// With which agent.
@@ -74,6 +77,7 @@ impl From<UsageEvent> for UsageEventView {
     fn from(UsageEvent { recorded, .. }: UsageEvent) -> Self {
         Self {
             call_id: recorded.call_id,
+            request_id: recorded.usage.request_id,
             user_id: recorded.user_id,
             agent_id: recorded.agent_id,
             conversation_id: recorded.conversation_id,

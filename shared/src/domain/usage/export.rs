@@ -21,7 +21,7 @@ const PART: u32 = 500;
 /// Its media type.
 pub const MEDIA_TYPE: &str = "text/csv; charset=utf-8; header=present";
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 18] = [
     "row",
     "at",
     "callId",
@@ -39,6 +39,7 @@ const HEAD: [&str; 17] = [
     "status",
     "estimated",
     "account",
+    "requestId",
 ];
 
 /// What is to be exported.
@@ -174,6 +175,7 @@ fn row(UsageEvent { recorded, .. }: UsageEvent) -> String {
         status.as_str().unwrap_or_default().to_owned(),
         recorded.estimated.to_string(),
         recorded.account.to_string(),
+        usage.request_id.unwrap_or_default(),
     ])
 }
 

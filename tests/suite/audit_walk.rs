@@ -46,6 +46,7 @@ const WRITES: &[(&str, Leaves)] = &[
     ("DELETE /api/agents/{id}", Records(&[Action::AgentDeleted])),
     ("POST /api/ledger/grant", Records(&[Action::LedgerGranted])),
     ("POST /api/ledger/consume", Records(&[Action::LedgerConsumed])),
+    ("POST /api/ledger/refund", Records(&[Action::LedgerRefunded])),
     ("POST /api/agents/{id}/chat", Nothing(ACCOUNTED)),
     ("POST /api/agents/{id}/stream", Nothing(ACCOUNTED)),
     (

@@ -5,8 +5,10 @@ mod calls;
 use std::ops::Deref;
 
 use camarad::config::ProviderConfig;
+use camarad::domain::ledger;
 use camarad::domain::plans::Plan;
 use camarad::ids::UserId;
+use camarad::money::Cbt;
 use camarad::store::record::AuditRecord;
 use camarad_tests::app::{Client, MAIL_FROM, OPERATOR, PUBLIC_URL, Setup};
 use camarad_tests::billing::{GOOD, Shop};
@@ -19,8 +21,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::auth_magic_link::VERIFY;
-use crate::desk::workspace;
+use crate::desk::{fund, workspace};
 use crate::onboarding_undone::wish;
+use crate::quota::spend;
 use crate::usage_record::scene;
 
 /// What all of them browse with.
@@ -137,6 +140,7 @@ impl World {
             path if path.starts_with("/api/workspaces") => self.workspaces(route).await,
             "/api/ledger/grant" => Some(self.grant().await),
             "/api/ledger/consume" => Some(self.debit().await),
+            "/api/ledger/refund" => Some(self.refund().await),
             "/api/usage/record" => Some(scene(&self.t, self.operator().await).await),
             "/api/onboarding/complete" => {
                 let who = self
@@ -155,15 +159,31 @@ impl World {
         ready.unwrap_or_else(|| panic!("how does {name} succeed?"))
     }
 
-    async fn grant(&self) -> Ready {
-        let to = self.person("ann").await.user;
+    /// An operator who has just signed in.
+    async fn at_work(&self) -> Client {
         let operator = match self.operator().await {
             Some(known) => self.t.sign_in(known).await,
             None => self.t.sign_up(OPERATOR, Plan::Personal).await,
         };
+        operator.header("User-Agent", BROWSER)
+    }
+
+    async fn grant(&self) -> Ready {
+        let to = self.person("ann").await.user;
+        let operator = self.at_work().await;
         let body = json!({"userId": to, "amount": "10", "reason": "goodwill"});
-        let who = operator.header("User-Agent", BROWSER).once("grant");
-        ready(who, "/api/ledger/grant", Some(body))
+        ready(operator.once("grant"), "/api/ledger/grant", Some(body))
+    }
+
+    async fn refund(&self) -> Ready {
+        let payer = self.person("ann").await.user.unwrap();
+        fund(&self.t, payer, Cbt::whole(1)).await;
+        let call = spend(&self.t.app, payer, 60).await;
+        // Its end is in the ledger's journal; the note that it comes back belongs to its row.
+        ledger::flush(&self.t.app, payer).await.unwrap();
+        let body = json!({"callId": call, "amount": "0.00001", "reason": "goodwill"});
+        let operator = self.at_work().await;
+        ready(operator.once("refund"), "/api/ledger/refund", Some(body))
     }
 
     async fn operator(&self) -> Option<UserId> {

@@ -55,6 +55,7 @@ mod ledger_caps;
 mod ledger_consume;
 mod ledger_export;
 mod ledger_faulty;
+mod ledger_give_back;
 mod ledger_holds;
 mod ledger_kills;
 mod ledger_linear;

@@ -32,7 +32,7 @@ async fn promise(t: &TestApp, event_type: &str, data: Value) {
 }
 
 /// What waits in the outbox, as the table's stream tells of it.
-async fn waiting(t: &TestApp) -> Vec<Change> {
+pub async fn waiting(t: &TestApp) -> Vec<Change> {
     let mut changes = Vec::new();
     for shard in 0..keys::SHARDS {
         for doc in t

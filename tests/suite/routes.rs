@@ -139,6 +139,7 @@ fn exactly_the_routes_that_move_money_require_an_idempotency_key() {
             "POST /api/billing/checkout",
             "POST /api/billing/topup",
             "POST /api/ledger/consume",
+            "POST /api/ledger/refund",
             "POST /api/onboarding/complete",
         ]
     );

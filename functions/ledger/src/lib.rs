@@ -3,6 +3,7 @@
 mod allocation;
 mod debit;
 mod file;
+mod refund;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -29,6 +30,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(export))
         .merge(allocation::router())
         .merge(debit::router())
+        .merge(refund::router())
 }
 
 /// Which of them stream, as template.yaml tells API Gateway.

@@ -68,6 +68,7 @@ actions! {
     AccountDeleted "account.deleted",
     LedgerGranted "ledger.granted",
     LedgerConsumed "ledger.consumed",
+    LedgerRefunded "ledger.refunded",
     CallStopped "call.stopped",
 }
 

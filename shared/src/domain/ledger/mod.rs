@@ -54,7 +54,9 @@ pub use grant::{Grant, Period, Until, allow, grant, has, open};
 pub use history::{Balance, LotView, Standing, balance, entries, history, standing};
 pub use hold::{Checkpoint, End, Hold, HoldState, Progress, Reservation, checkpoint, find, request_stop};
 pub use operation::{LineReason, Operation};
-pub use order::{GRANT_REQUESTED, GrantOrder, GrantView, on_event, order};
+pub use order::{
+    GRANT_REQUESTED, GrantOrder, GrantView, RefundOrder, RefundView, on_event, order, order_refund,
+};
 pub use refund::{Adjust, Adjusted, REFUND_REQUESTED, Refund, adjust, refund};
 pub use reserve::{HoldRequest, Refused, Reserve, reserve};
 pub use settle::{Ended, end};

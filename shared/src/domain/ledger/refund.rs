@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::{CallId, UserId};
 use crate::money::{Amount, Cbt, Positive};
-use crate::store::{Cond, Update, keys};
+use crate::store::{Cond, Tx, Update, keys};
 
 /// The event that a refund was decided; its data is `Refund`.
 pub const REFUND_REQUESTED: &str = "com.camarad.ledger.refund_requested";
@@ -53,31 +53,18 @@ impl Refund {
 /// `NotFound` when the call is not this account's; `Conflict` with `call_not_ended`, or `refund_exceeds_charge`;
 /// `KeyReused` when the name was used for another amount; `Unavailable` (the same again is safe).
 pub async fn refund(app: &App, refund: &Refund) -> Result<Entry> {
-    let (hold, end) = ended(app, refund).await?;
-    let attribute = refund.attribute();
-    let amount = refund.amount.cbt().as_micro();
-    let left = end.charge.cbt().as_micro() - amount;
-    let covered = Cond::absent("refunded").or(Cond::le("refunded", left)?);
-    if left < 0 {
-        return Err(exceeds());
-    }
-    let note = Update::of(keys::hold(hold.call))
-        .add("refunded", amount)?
-        .set(attribute.as_str(), amount)?
-        .when(Cond::absent(attribute.as_str()))
-        .when(covered);
+    let (_, end) = ended(app, refund.account, refund.call).await?;
     let cause = Context::system("refund", app.clock().now());
-    let noted = app
-        .tx(&cause)
-        .update(note, exceeds)
-        .event(REFUND_REQUESTED, refund)?
-        .run()
-        .await;
-    match noted {
+    let amount = refund.amount.cbt().as_micro();
+    match noted(app.tx(&cause), refund, &end)?.run().await {
         Ok(()) => pay(app, refund).await,
         Err(Error::Conflict { .. }) => {
             let row = app.db().get_doc(&keys::hold(refund.call)).await?;
-            match row.map(|r| r.field::<i64>(&attribute)).transpose()?.flatten() {
+            match row
+                .map(|r| r.field::<i64>(&refund.attribute()))
+                .transpose()?
+                .flatten()
+            {
                 Some(noted) if noted == amount => pay(app, refund).await,
                 Some(_) => Err(Error::KeyReused),
                 None => Err(exceeds()),
@@ -87,28 +74,57 @@ pub async fn refund(app: &App, refund: &Refund) -> Result<Entry> {
     }
 }
 
-fn exceeds() -> Error {
+/// Notes on the call's row what comes back, if the charge covers it, and asks for its payment.
+pub(super) fn noted<'a>(tx: Tx<'a>, refund: &Refund, end: &End) -> Result<Tx<'a>> {
+    let (attribute, amount) = (refund.attribute(), refund.amount.cbt().as_micro());
+    let left = end.charge.cbt().as_micro() - amount;
+    if left < 0 {
+        return Err(exceeds());
+    }
+    let note = Update::of(keys::hold(refund.call))
+        .add("refunded", amount)?
+        .set(attribute.as_str(), amount)?
+        .when(Cond::absent(attribute.as_str()))
+        .when(Cond::absent("refunded").or(Cond::le("refunded", left)?));
+    tx.update(note, exceeds).event(REFUND_REQUESTED, refund)
+}
+
+/// What of a call's charge has not come back yet.
+pub(super) async fn left(app: &App, call: CallId, end: &End) -> Result<Option<Positive>> {
+    let row = app.db().get_doc(&keys::hold(call)).await?;
+    let back = row.map(|r| r.field::<i64>("refunded")).transpose()?.flatten();
+    let left = end.charge.cbt().as_micro() - back.unwrap_or(0);
+    Ok(Positive::new(Cbt::micro(left)).ok())
+}
+
+/// What a refund beyond the charge says.
+pub(super) const EXCEEDS: &str = "refund_exceeds_charge";
+
+pub(super) fn exceeds() -> Error {
     Error::Conflict {
-        code: "refund_exceeds_charge",
+        code: EXCEEDS,
         detail: "all refunds of a call together are at most its charge".into(),
     }
 }
 
 /// The call's row, with how it ended.
-async fn ended(app: &App, refund: &Refund) -> Result<(Hold, End)> {
+///
+/// # Errors
+/// `NotFound` when the call is not this account's; the conflict `call_not_ended`.
+pub(super) async fn ended(app: &App, account: UserId, call: CallId) -> Result<(Hold, End)> {
     for flushed in [false, true] {
         if flushed {
-            flush(app, refund.account).await?;
+            flush(app, account).await?;
         }
-        let row = find(app, refund.call).await?;
-        if row.as_ref().is_some_and(|h| h.account != refund.account) {
+        let row = find(app, call).await?;
+        if row.as_ref().is_some_and(|h| h.account != account) {
             return Err(Error::NotFound);
         }
         if let Some((hold, end)) = row.and_then(|h| h.end.clone().map(|end| (h, end))) {
             return Ok((hold, end));
         }
     }
-    match find(app, refund.call).await? {
+    match find(app, call).await? {
         None => Err(Error::NotFound),
         Some(_) => Err(Error::Conflict {
             code: "call_not_ended",

@@ -16,6 +16,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::desk::fund;
+use super::quota::spend;
 
 mod left_out;
 
@@ -273,6 +274,10 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, (workspace, agent): (&
         &operator.once("g").post("/api/ledger/grant", grant).await,
     );
     debit(l, t, &operator, (ann, agent)).await;
+    let call = spend(&t.app, ann.user.unwrap(), 60).await;
+    let refund = json!({"callId": call, "reason": "goodwill"});
+    let refund = operator.once("r").post("/api/ledger/refund", refund).await;
+    l.row("POST /api/ledger/refund", "of a call of just now", &refund);
     l.row("GET /api/ledger", "", &ann.get("/api/ledger").await);
     l.row(
         "GET /api/ledger/export",
@@ -335,6 +340,14 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, (workspace, agent): (&
             .get(&format!("/api/usage/{route}?workspaceId={workspace}{rest}"))
             .await;
         l.row(&format!("GET /api/usage/{route}"), note, &answer);
+    }
+    for (route, rest) in [("stats", ""), ("breakdown", "?groupBy=workspace")] {
+        let answer = ann.get(&format!("/api/usage/{route}{rest}")).await;
+        l.row(
+            &format!("GET /api/usage/{route}"),
+            "of all one owns (two)",
+            &answer,
+        );
     }
 }
 

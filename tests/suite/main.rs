@@ -94,6 +94,7 @@ mod tidy;
 mod usage;
 mod usage_charts;
 mod usage_export;
+mod usage_owned;
 mod usage_proof;
 mod usage_record;
 mod users;

@@ -161,7 +161,7 @@ async fn in_every_time_zone_each_bucket_has_the_calls_that_its_clock_shows_in_it
                     to: Some(at(to)),
                     group_by,
                 };
-                let view = stats(bank.app.db(), workspace, &query, at(to)).await.unwrap();
+                let view = stats(bank.app.db(), &[workspace], &query, at(to)).await.unwrap();
                 assert!(view.from <= at(from) && view.to >= at(to));
                 compare(&view, &zone, &events, group_by);
             }
@@ -198,7 +198,7 @@ async fn the_calendar_of_utc_costs_one_query_and_another_one_more_for_each_edge(
             group_by: Dimension::All,
         };
         let now = at("2026-10-01T12:00:00Z");
-        let (view, cost) = cost::metered(stats(bank.app.db(), workspace, &query, now)).await;
+        let (view, cost) = cost::metered(stats(bank.app.db(), &[workspace], &query, now)).await;
         view.unwrap();
         told.push((name, cost.calls));
     }

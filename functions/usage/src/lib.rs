@@ -13,7 +13,7 @@ use camarad::domain::usage::record::{self, RecordedEvents};
 use camarad::domain::usage::stats::{self, StatsView};
 use camarad::error::Result;
 use camarad::http::problem::{ReadProblems, WriteProblems};
-use camarad::http::{Events, Member, MemberWithProfile, Paging, Query, Service};
+use camarad::http::{Events, Member, OneOrOwned, Paging, Query, Service};
 use camarad::ids::WorkspaceId;
 use camarad::reply::Reply;
 use camarad::store::Page;
@@ -52,32 +52,35 @@ async fn list(
 
 /// Sums over time, shaped for charts
 ///
-/// Every bucket of the span is there, the empty ones too. Buckets follow the calendar of the time zone: a day has 23 to 25
-/// hours where clocks change. Without `from` and `to`: the last 24 hours, 30 days or 12 months.
+/// Of one workspace; without `workspaceId`, of all workspaces that the caller owns (up to 100), added up. Every bucket of
+/// the span is there, the empty ones too. Buckets follow the calendar of the time zone: a day has 23 to 25 hours where
+/// clocks change. Without `from` and `to`: the last 24 hours, 30 days or 12 months.
 #[utoipa::path(get, path = "/api/usage/stats", tag = "usage",
     params(StatsParameters), responses((status = 200, body = StatsView), ReadProblems))]
 async fn stats(
     State(app): State<App>,
-    who: MemberWithProfile<grant::WorkspaceView>,
+    who: OneOrOwned<grant::WorkspaceView>,
     Query(asked): Query<StatsParameters>,
 ) -> Result<Reply<StatsView>> {
-    let (member, query) = (&who.member, asked.query(&who.profile)?);
-    Reply::ok(&stats::stats(app.db(), member.workspace.id, &query, member.context().now).await?)
+    let query = asked.query(&who.profile)?;
+    let workspaces: Vec<_> = who.workspaces.iter().map(|w| w.id).collect();
+    Reply::ok(&stats::stats(app.db(), &workspaces, &query, who.caller.context.now).await?)
 }
 
 /// Who used how much
 ///
-/// By agent, model or member, the most expensive first, with shares that add up to exactly 100 percent (the largest
-/// remainder method). In whole days of the time zone; without `from` and `to`, the last 30.
+/// By agent, model, member or workspace, the most expensive first, with shares that add up to exactly 100 percent (the
+/// largest remainder method). Of one workspace; without `workspaceId`, of all workspaces that the caller owns (up to 100)
+/// together. In whole days of the time zone; without `from` and `to`, the last 30.
 #[utoipa::path(get, path = "/api/usage/breakdown", tag = "usage",
     params(BreakdownParameters), responses((status = 200, body = BreakdownView), ReadProblems))]
 async fn breakdown(
     State(app): State<App>,
-    who: MemberWithProfile<grant::WorkspaceView>,
+    who: OneOrOwned<grant::WorkspaceView>,
     Query(asked): Query<BreakdownParameters>,
 ) -> Result<Reply<BreakdownView>> {
-    let (member, query) = (&who.member, asked.query(&who.profile)?);
-    Reply::ok(&breakdown::breakdown(app.db(), member.workspace.id, &query, member.context().now).await?)
+    let (query, now) = (asked.query(&who.profile)?, who.caller.context.now);
+    Reply::ok(&breakdown::breakdown(app.db(), &who.workspaces, &query, now).await?)
 }
 
 /// Bring usage events of a service
@@ -103,9 +106,8 @@ async fn record(
 
 /// The calls of a workspace as a file
 ///
-/// CSV, oldest first. Its last row begins with `end` and has the number of rows and the SHA-256 of all before it: a file
-/// without it was cut. To go on, ask with `from` = the moment and `after` = the call of the last whole row. The export is
-/// recorded as `data.exported`.
+/// CSV, oldest first; of one workspace, whose log records it as `data.exported`. Its last row begins with `end` and has the number of rows and the SHA-256 of all before it: a file
+/// without it was cut. To go on, ask with `from` = the moment and `after` = the call of the last whole row.
 #[utoipa::path(get, path = "/api/usage/export", tag = "usage",
     params(ExportParameters), responses((status = 200, content((String = "text/csv"))), ReadProblems))]
 async fn export(

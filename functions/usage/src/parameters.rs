@@ -15,11 +15,11 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StatsParameters {
-    /// Read by `Member`.
+    /// Of which workspace; of all that the caller owns, unless told.
     #[garde(skip)]
     #[serde(rename = "workspaceId")]
     #[param(rename = "workspaceId")]
-    _workspace_id: WorkspaceId,
+    _workspace_id: Option<WorkspaceId>,
     /// The size of the buckets; `day` unless told.
     #[garde(skip)]
     #[serde(default = "by_day")]
@@ -48,11 +48,11 @@ pub struct StatsParameters {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BreakdownParameters {
-    /// Read by `Member`.
+    /// Of which workspace; of all that the caller owns, unless told.
     #[garde(skip)]
     #[serde(rename = "workspaceId")]
     #[param(rename = "workspaceId")]
-    _workspace_id: WorkspaceId,
+    _workspace_id: Option<WorkspaceId>,
     /// A moment in the first day.
     #[garde(skip)]
     #[param(value_type = Option<String>, format = DateTime)]
@@ -61,7 +61,7 @@ pub struct BreakdownParameters {
     #[garde(skip)]
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
-    /// What the whole is divided by: `agent` unless told, `model` or `member`.
+    /// What the whole is divided by: `agent` unless told, `model`, `member` or `workspace`.
     #[garde(skip)]
     #[serde(default = "by_agent")]
     #[param(required = false)]
@@ -112,7 +112,7 @@ pub struct UsageCloudEvent {
     pub time: Timestamp,
     /// `application/json`.
     pub datacontenttype: Option<String>,
-    /// Call, person, workspace, agent, account, model, tokens, cost, status and moment.
+    /// Call, request, person, workspace, agent, account, model, tokens, cost, status and moment.
     #[schema(value_type = Object)]
     pub data: serde_json::Value,
 }

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::domain::agents::Agent;
 use crate::domain::permissions::{Grant, Role};
 use crate::domain::users::User;
+use crate::domain::workspaces::read::{Owned, owned};
 use crate::domain::workspaces::{Member as MemberRow, Workspace};
 use crate::error::{Error, Result};
 use crate::ids::{AgentId, UserId, WorkspaceId};
@@ -105,13 +106,18 @@ async fn workspace_of(parts: &mut Parts, app: &App) -> Result<WorkspaceId> {
     if let Ok(id) = path_id::<WorkspaceId>(parts, app, "id").await {
         return Ok(id);
     }
-    let query = parts.uri.query().unwrap_or_default();
-    let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "workspaceId");
-    match wanted {
-        Some((_, text)) => text.parse().map_err(|_| Error::NotFound),
+    match queried(parts) {
+        Some(text) => text.parse().map_err(|_| Error::NotFound),
         None if parts.uri.path().contains("/workspaces/") => Err(Error::NotFound),
         None => Err(Error::field("query.workspaceId", "is required")),
     }
+}
+
+/// What the query says is the workspace.
+fn queried(parts: &Parts) -> Option<String> {
+    let query = parts.uri.query().unwrap_or_default();
+    let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "workspaceId");
+    wanted.map(|(_, text)| text.into_owned())
 }
 
 impl<P: Grant> FromRequestParts<App> for Member<P> {
@@ -138,24 +144,51 @@ async fn in_workspace<P: Grant>(
     admit(parts, app, workspace, &extra).await
 }
 
-/// The same with the caller's profile, read in the same round trip.
+/// Somebody who asks about one workspace, in which they have the permission `P`; or, where the query names none, about all
+/// that they own, as owners have every permission.
 #[derive(Debug, Clone)]
-pub struct MemberWithProfile<P> {
-    /// The member.
-    pub member: Member<P>,
+pub struct OneOrOwned<P> {
+    /// Who.
+    pub caller: Caller,
     /// Who that is.
     pub profile: User,
+    /// Where.
+    pub workspaces: Vec<Workspace>,
+    proof: PhantomData<fn() -> P>,
 }
 
-impl<P: Grant> FromRequestParts<App> for MemberWithProfile<P> {
+/// The most workspaces that are looked at in one request.
+const MOST_OWNED: usize = 100;
+
+impl<P: Grant> FromRequestParts<App> for OneOrOwned<P> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let (member, mut read) = in_workspace::<P>(parts, app, |user| Some(keys::user(user))).await?;
-        let profile = read.read::<User>(&keys::user(member.caller.user))?;
+        if queried(parts).is_some() {
+            let (member, mut read) = in_workspace::<P>(parts, app, |user| Some(keys::user(user))).await?;
+            let profile = read.read::<User>(&keys::user(member.caller.user))?;
+            return Ok(Self {
+                caller: member.caller,
+                profile: profile.ok_or(Error::NotFound)?,
+                workspaces: vec![member.workspace],
+                proof: PhantomData,
+            });
+        }
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let key = keys::user(caller.user);
+        let (profile, owned) = tokio::join!(
+            app.db().get::<User>(&key),
+            owned(app.db(), caller.user, MOST_OWNED)
+        );
+        let Owned::All(workspaces) = owned? else {
+            let message = format!("is required of who owns more than {MOST_OWNED} workspaces");
+            return Err(Error::field("query.workspaceId", message));
+        };
         Ok(Self {
-            profile: profile.ok_or(Error::NotFound)?,
-            member,
+            profile: profile?.ok_or(Error::NotFound)?,
+            caller,
+            workspaces,
+            proof: PhantomData,
         })
     }
 }

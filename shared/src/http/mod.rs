@@ -28,7 +28,7 @@ pub use caller::{Caller, Credential, Fresh, Operator};
 pub use client::Deadline;
 pub use events::Events;
 pub use form::FormOrBody;
-pub use member::{AgentMember, Member, MemberWithProfile};
+pub use member::{AgentMember, Member, OneOrOwned};
 pub use once::{Once, OnceRequired};
 pub use pairs::Pairs;
 pub use precondition::{IfMatch, IfNoneMatch};

@@ -6,11 +6,12 @@ use serde::Serialize;
 use super::bucket::Bucket;
 use super::counter::{Counts, Dimension};
 use super::stats::{CountsView, StatsQuery, span};
-use super::sums::Source;
+use super::sums::Sources;
 use super::zone::Zone;
 use crate::domain::agents::Agent;
+use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
-use crate::ids::{AgentId, WorkspaceId};
+use crate::ids::AgentId;
 use crate::store::{Db, keys};
 
 /// What is asked for.
@@ -30,9 +31,9 @@ pub struct BreakdownQuery {
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartView {
-    /// The agent's or member's id, or the model's name.
+    /// The agent's, member's or workspace's id, or the model's name.
     pub key: String,
-    /// The agent's name, while there is the agent.
+    /// The agent's name, while there is the agent, or the workspace's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its sums.
@@ -65,18 +66,21 @@ pub struct BreakdownView {
     pub totals: CountsView,
 }
 
-/// Divides what a workspace used in whole days.
+/// Divides what these workspaces used in whole days.
 ///
 /// # Errors
 /// `Invalid` on `query.groupBy`, `query.from` or `query.to`.
 pub async fn breakdown(
     db: &Db,
-    workspace: WorkspaceId,
+    workspaces: &[Workspace],
     query: &BreakdownQuery,
     now: Timestamp,
 ) -> Result<BreakdownView> {
     if query.group_by == Dimension::All {
-        return Err(Error::field("query.groupBy", "must be agent, model or member"));
+        return Err(Error::field(
+            "query.groupBy",
+            "must be agent, model, member or workspace",
+        ));
     }
     let days = StatsQuery {
         range: Bucket::Day,
@@ -89,16 +93,20 @@ pub async fn breakdown(
     let (Some(from), Some(to)) = (days.first(), days.last()) else {
         return Err(Error::internal("a span without days"));
     };
-    let source = Source {
+    let ids: Vec<_> = workspaces.iter().map(|w| w.id).collect();
+    let sources = Sources {
         db,
-        workspace,
+        workspaces: &ids,
         dimension: query.group_by,
     };
-    let mut sums = source.between(Bucket::Day, &[*from, *to]).await?;
+    let mut sums = sources.between(Bucket::Day, &[*from, *to]).await?;
     let mut parts: Vec<_> = sums.pop().unwrap_or_default().into_iter().collect();
     parts.sort_by(|(a, x), (b, y)| (y.cost, y.calls).cmp(&(x.cost, x.calls)).then(a.cmp(b)));
     let totals = parts.iter().fold(Counts::default(), |sum, (_, c)| sum.plus(*c));
-    let names = names(db, query.group_by, &parts).await?;
+    let names = match query.group_by {
+        Dimension::Workspace => names_of(workspaces, &parts),
+        by => names(db, by, &parts).await?,
+    };
     Ok(BreakdownView {
         group_by: query.group_by,
         timezone: query.zone.name().to_owned(),
@@ -123,6 +131,15 @@ fn views(parts: Vec<(String, Counts)>, names: Vec<Option<String>>) -> Vec<PartVi
             calls_percent: percent(calls),
         })
         .collect()
+}
+
+/// The names of workspaces, in the order of the parts.
+fn names_of(workspaces: &[Workspace], parts: &[(String, Counts)]) -> Vec<Option<String>> {
+    let name = |key: &String| {
+        let found = workspaces.iter().find(|w| w.id.to_string() == *key);
+        found.map(|w| w.name.clone())
+    };
+    parts.iter().map(|(key, _)| name(key)).collect()
 }
 
 /// The names of agents that still exist, in the order of the parts.

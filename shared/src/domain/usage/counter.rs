@@ -27,17 +27,19 @@ pub enum Dimension {
     Model,
     /// By member.
     Member,
+    /// By workspace.
+    Workspace,
 }
 
 impl Dimension {
-    /// Those that have counters. Everything is the sum over the models, of which there are few: so it needs none of its
-    /// own, and a call is added to nine counters instead of twelve.
+    /// Those that have counters. Everything in a workspace is the sum over its models, of which there are few: so it needs
+    /// none of its own, and a call is added to nine counters instead of twelve.
     pub const COUNTED: [Dimension; 3] = [Dimension::Agent, Dimension::Model, Dimension::Member];
 
     /// The dimension whose counters tell this one.
     pub(super) fn counted(self) -> Self {
         match self {
-            Self::All => Self::Model,
+            Self::All | Self::Workspace => Self::Model,
             other => other,
         }
     }
@@ -49,6 +51,7 @@ impl Dimension {
             Self::Agent => "agent",
             Self::Model => "model",
             Self::Member => "member",
+            Self::Workspace => "workspace",
         }
     }
 
@@ -59,6 +62,7 @@ impl Dimension {
             Self::Agent => event.agent_id.to_string(),
             Self::Model => event.usage.model.clone().unwrap_or_else(|| "unknown".into()),
             Self::Member => event.user_id.to_string(),
+            Self::Workspace => event.workspace_id.to_string(),
         }
     }
 }

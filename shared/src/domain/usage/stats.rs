@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::bucket::Bucket;
 use super::counter::{Counts, Dimension};
-use super::sums::{Source, Sums};
+use super::sums::{Sources, Sums};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
@@ -65,7 +65,7 @@ impl From<Counts> for CountsView {
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupView {
-    /// The agent's or member's id, or the model's name.
+    /// The agent's, member's or workspace's id, or the model's name.
     pub key: String,
     /// Its sums.
     #[serde(flatten)]
@@ -151,18 +151,34 @@ fn far(_: impl Sized) -> Error {
     Error::field("query.to", "is too far from today")
 }
 
-/// The sums of a workspace.
+/// The most buckets of all workspaces together that one answer adds up: in a time zone other than UTC each is a read.
+const MOST: usize = 5_000;
+
+/// The sums of these workspaces together.
 ///
 /// # Errors
 /// `Invalid` on `query.from` or `query.to`.
-pub async fn stats(db: &Db, workspace: WorkspaceId, query: &StatsQuery, now: Timestamp) -> Result<StatsView> {
+pub async fn stats(
+    db: &Db,
+    workspaces: &[WorkspaceId],
+    query: &StatsQuery,
+    now: Timestamp,
+) -> Result<StatsView> {
     let edges = span(query, now)?;
-    let source = Source {
+    if workspaces.len() > 1 && edges.len().saturating_sub(1) * workspaces.len() > MOST {
+        let most = MOST / workspaces.len();
+        let message = format!(
+            "must be at most {most} buckets before `to`, of {} workspaces",
+            workspaces.len()
+        );
+        return Err(Error::field("query.from", message));
+    }
+    let sources = Sources {
         db,
-        workspace,
+        workspaces,
         dimension: query.group_by,
     };
-    let sums = source.between(query.range, &edges).await?;
+    let sums = sources.between(query.range, &edges).await?;
     let mut totals = Counts::default();
     let mut buckets = Vec::with_capacity(sums.len());
     for (start, sums) in edges.iter().zip(sums) {

@@ -20,7 +20,10 @@ use crate::store::{Db, Doc, keys};
 /// How many edges are corrected side by side.
 const WIDTH: usize = 16;
 
-/// Sums by agent, model or member, or of all under one name.
+/// How many workspaces are added up side by side.
+const WORKSPACES: usize = 4;
+
+/// Sums by agent, model, member or workspace, or of all under one name.
 pub(super) type Sums = BTreeMap<String, Counts>;
 
 /// The name under which everything is added up.
@@ -28,16 +31,50 @@ const EVERYTHING: &str = "all";
 
 /// Of which counters sums are wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct Sources<'a> {
     pub(super) db: &'a Db,
-    pub(super) workspace: WorkspaceId,
+    pub(super) workspaces: &'a [WorkspaceId],
     pub(super) dimension: Dimension,
+}
+
+impl Sources<'_> {
+    /// The sums between each two neighbours of `edges`, which ascend, over all the workspaces.
+    pub(super) async fn between(&self, size: Bucket, edges: &[Timestamp]) -> Result<Vec<Sums>> {
+        let source = |workspace: &WorkspaceId| Source {
+            db: self.db,
+            workspace: *workspace,
+            dimension: self.dimension,
+        };
+        let each = self.workspaces.iter().map(source);
+        let work: Vec<_> = each
+            .map(|one| async move { one.between(size, edges).await })
+            .collect();
+        let mut done = stream::iter(work).buffered(WORKSPACES);
+        let mut all = vec![Sums::new(); edges.len().saturating_sub(1)];
+        while let Some(sums) = done.try_next().await? {
+            for (all, sums) in all.iter_mut().zip(sums) {
+                for (value, counts) in sums {
+                    let sum = all.entry(value).or_default();
+                    *sum = sum.plus(counts);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The counters of one workspace.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    db: &'a Db,
+    workspace: WorkspaceId,
+    dimension: Dimension,
 }
 
 impl Source<'_> {
     /// The sums between each two neighbours of `edges`, which ascend: one less than there are edges. `size` says which
     /// counters are used.
-    pub(super) async fn between(&self, size: Bucket, edges: &[Timestamp]) -> Result<Vec<Sums>> {
+    async fn between(&self, size: Bucket, edges: &[Timestamp]) -> Result<Vec<Sums>> {
         let mut all = vec![Sums::new(); edges.len().saturating_sub(1)];
         let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
             return Ok(all);
@@ -124,6 +161,7 @@ impl Source<'_> {
     fn value(&self, stored: String) -> String {
         match self.dimension {
             Dimension::All => EVERYTHING.to_owned(),
+            Dimension::Workspace => self.workspace.to_string(),
             _ => stored,
         }
     }

@@ -13,6 +13,7 @@ use camarad_tests::deployed::{self, PROVIDER, eventually};
 use serde_json::json;
 
 use super::{granted, text, workspace};
+use crate::quota::spend;
 
 #[tokio::test]
 async fn auth_signs_in_renews_and_signs_out() {
@@ -113,6 +114,14 @@ async fn ledger_grants_for_operators_and_for_nobody_else() {
         ann.get("/api/ledger").await.json(200)["items"][0]["reason"],
         "A gift"
     );
+    let call = spend(&d.app(Arc::new(SystemClock)), user.parse().unwrap(), 60).await;
+    let order = json!({"callId": call, "reason": "The answer was empty"});
+    let back = operator.post("/api/ledger/refund", order).await.json(201);
+    assert_eq!(back["amount"], "0.00006");
+    assert_eq!(
+        ann.get("/api/ledger/balance").await.json(200)["balance"],
+        "40012.5"
+    );
 }
 
 #[tokio::test]
@@ -127,6 +136,8 @@ async fn usage_shows_members_what_there_is_and_strangers_nothing() {
         .await
         .json(200);
     assert_eq!(stats["totals"]["calls"], 0);
+    let owned = ann.get("/api/usage/stats?range=day&groupBy=workspace").await;
+    assert_eq!(owned.json(200)["totals"]["calls"], 0);
     eve.get(&path).await.assert_problem(404, "not_found");
 }
 

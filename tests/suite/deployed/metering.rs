@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use camarad::app::App;
 use camarad::clock::{Clock, Stopwatch, SystemClock};
-use camarad::domain::notifications::Notification;
+use camarad::context::Context;
+use camarad::domain::notifications::{self, Notice, Notification};
 use camarad::domain::plans::Plan;
+use camarad::domain::users::preferences::NotificationType;
 use camarad::ids::UserId;
 use camarad::store::{PageRequest, keys};
 use camarad_tests::app::OPERATOR;
 use camarad_tests::deployed::{self, Deployed, eventually, lambda};
+use camarad_tests::visitor::Visitor;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::event_functions::{send, usage_message};
@@ -21,30 +26,57 @@ use crate::quota::{begin, spend};
 /// How long after a debit its warning may come.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How long it is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Each of six debits is judged, beside a control: a notice that is committed right after the debit, and goes the same way
+/// through the table's stream into the same function and out of it as a row. A warning that takes more than a second must not
+/// take more than twice as long as that: so a machine that has other things to do slows both, and is no failure, while any
+/// step that only warnings take (a queue, a schedule, a second pass through the stream) shows with each of the six. That the
+/// way itself is no longer than a second shows in the best of the controls. What the function does between the two is
+/// counted, not timed, in `quota`.
 #[tokio::test]
-async fn outbox_warns_of_a_quota_within_a_second_of_the_debit() {
+async fn outbox_warns_of_a_quota_within_a_second_of_each_debit() {
     let d = deployed::shared().await;
     let ann = d.sign_in("quota").await;
-    let user: UserId = text(&ann.get("/api/user").await.json(200), "id").parse().unwrap();
+    let bob = d.sign_in("quota.control").await;
+    let (user, control) = (id(&ann).await, id(&bob).await);
     let app = d.app(Arc::new(SystemClock));
-    begin(&app, user, SystemClock.now(), 1_000_000).await;
     let mut took = Vec::new();
-    // The first one wakes the function, as no traffic did before.
-    for (percent, cost) in [(50, 500_000), (80, 300_000), (100, 200_000)] {
-        spend(&app, user, cost).await;
-        let watch = Stopwatch::start();
-        while warnings(&app, user).await < took.len() + 1 {
-            assert!(
-                watch.elapsed() < Duration::from_secs(30),
-                "no warning of {percent} %"
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    for period in 0..2 {
+        let start = SystemClock.now() + SignedDuration::from_mins(period);
+        begin(&app, user, start, 1_000_000).await;
+        for (percent, cost) in [(50, 500_000), (80, 300_000), (100, 200_000)] {
+            let wanted = took.len() + 1;
+            spend(&app, user, cost).await;
+            let watch = Stopwatch::start();
+            tell(&app, control, wanted).await;
+            let (mut warned, mut passed) = (None, None);
+            while warned.is_none() || passed.is_none() {
+                assert!(
+                    watch.elapsed() < PATIENCE,
+                    "no warning of {percent} %: {warned:?} {passed:?}"
+                );
+                if warned.is_none() && notices(&app, user).await == wanted {
+                    warned = Some(watch.elapsed());
+                }
+                if passed.is_none() && notices(&app, control).await == wanted {
+                    passed = Some(watch.elapsed());
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            took.extend(warned.zip(passed));
         }
-        took.push(watch.elapsed());
     }
-    deployed::progress(&format!("quota warnings came after {took:?}"));
-    let best = took.iter().min().unwrap();
-    assert!(*best < SOON, "{took:?}");
+    deployed::progress(&format!("quota warnings and their controls came after {took:?}"));
+    for (warned, passed) in &took {
+        assert!(
+            *warned < SOON.max(*passed * 2),
+            "{warned:?}, and {passed:?} on the same way: {took:?}"
+        );
+    }
+    let best = took.iter().map(|(_, passed)| *passed).min().unwrap();
+    assert!(best < SOON, "{took:?}");
     let page = ann.get("/api/notifications").await.json(200);
     let told: Vec<_> = page["items"]
         .as_array()
@@ -52,10 +84,28 @@ async fn outbox_warns_of_a_quota_within_a_second_of_the_debit() {
         .iter()
         .map(|n| n["data"]["percent"].clone())
         .collect();
-    assert_eq!(told, [json!(100), json!(80), json!(50)]);
+    assert_eq!(told, [100, 80, 50, 100, 80, 50].map(|n| json!(n)));
 }
 
-async fn warnings(app: &camarad::app::App, user: UserId) -> usize {
+async fn id(who: &Visitor) -> UserId {
+    text(&who.get("/api/user").await.json(200), "id").parse().unwrap()
+}
+
+/// Commits a notice for somebody, which the table's stream brings to its row.
+async fn tell(app: &App, user: UserId, n: usize) {
+    let now = app.clock().now();
+    let notice = Notice {
+        user,
+        kind: NotificationType::SubscriptionRenewed,
+        data: json!({}),
+        dedupe: format!("control {n}"),
+    };
+    let cause = Context::system("story", now);
+    let tx = notifications::stage(app.tx(&cause), &notice).unwrap();
+    tx.run().await.unwrap();
+}
+
+async fn notices(app: &App, user: UserId) -> usize {
     let page = app
         .db()
         .list::<Notification>(&keys::notices(user), &PageRequest::default(), true)

@@ -55,7 +55,7 @@ async fn the_plan_that_an_onboarding_sets_and_takes_back_is_on_record() {
     let plan = async || ann.get("/api/user/subscription").await.json(200)["plan"].clone();
     assert_eq!(plan().await, "business");
     let set = json!({"before": {"plan": "personal"}, "after": {"plan": "business"}});
-    assert_eq!(changes(&t, &ann).await, [set.clone()]);
+    assert_eq!(changes(&t, &ann).await, std::slice::from_ref(&set));
 
     t.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(undo::undo(&t.app, which, "x").await.unwrap(), Undone::Undone);

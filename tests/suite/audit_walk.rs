@@ -236,7 +236,8 @@ async fn a_write_whose_record_cannot_be_written_has_no_effect() {
             continue;
         }
         let Ready { who, path, body, .. } = w.ready(&route).await;
-        let who = who.once("the same");
+        // One for each write, as an operator does several of them.
+        let who = who.once(&route.name());
         let before = w.effects().await;
         w.faults.whenever(Some(("AUDIT#", Fault::Denied)));
         let answer = who.send(&route.method, &path, body.clone()).await;

@@ -35,6 +35,7 @@ mod billing_customers;
 mod billing_down;
 mod billing_drift;
 mod billing_kills;
+mod billing_lists;
 mod billing_one;
 mod billing_pages;
 mod billing_proof;

@@ -13,9 +13,9 @@ use crate::ports::stripe::{
     ChargeFacts, InvoiceFacts, OpenPage, PriceFacts, RefundFacts, Stripe, SubscriptionFacts, TopUpFacts,
 };
 
-/// How many invoices Stripe lists at once, and how many such pages are looked at: over twenty years.
+/// How many invoices Stripe lists at once, and how many such pages there can be: over two hundred years.
 const PAGE: u32 = 100;
-const PAGES: usize = 5;
+const PAGES: usize = 50;
 
 /// What Stripe has of a customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,10 +99,10 @@ async fn invoices(stripe: &dyn Stripe, customer: &str) -> Result<Vec<InvoiceFact
         let more = listed.has_more && !listed.items.is_empty();
         found.extend(listed.items);
         if !more {
-            break;
+            return Ok(found);
         }
     }
-    Ok(found)
+    Err(Error::internal("a customer's invoices do not end"))
 }
 
 /// The plans of all prices on these invoices. A price that was replaced is not among those that are sold now.

@@ -223,7 +223,7 @@ impl Session {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Subscription {
-    id: String,
+    pub(super) id: String,
     status: StripeStatus,
     created: i64,
     items: List<Item>,
@@ -308,6 +308,7 @@ struct OfSubscription {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
+    pub(super) id: String,
     amount: i64,
     period: Period,
     pricing: Option<Pricing>,

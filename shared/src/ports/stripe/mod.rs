@@ -5,6 +5,7 @@
 
 mod answers;
 mod client;
+mod lists;
 mod pages;
 mod payments;
 mod requests;

@@ -7,6 +7,8 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionCustomerUpdate,
     CreateCheckoutSessionCustomerUpdateAddress, CreateCheckoutSessionLineItems,
     CreateCheckoutSessionPaymentMethodCollection, CreateCheckoutSessionSubscriptionData,
+    CreateCheckoutSessionSubscriptionDataBillingMode as BillingMode,
+    CreateCheckoutSessionSubscriptionDataBillingModeType as BillingModeType,
     CreateCheckoutSessionSubscriptionDataTrialSettings as TrialSettings,
     CreateCheckoutSessionSubscriptionDataTrialSettingsEndBehavior as TrialEnd,
     CreateCheckoutSessionSubscriptionDataTrialSettingsEndBehaviorMissingPaymentMethod as WithoutCard,
@@ -15,7 +17,8 @@ use stripe_checkout::checkout_session::{
 use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus};
 
 use super::answers::{CBT, OPERATION, Session};
-use super::requests::{PAGE, USER};
+use super::lists::PAGE;
+use super::requests::USER;
 use super::{OperationKey, StripeApi, TopUpFacts};
 use crate::error::Result;
 use crate::ids::UserId;
@@ -126,6 +129,10 @@ pub(super) fn checkout(new: &NewCheckout, key: &OperationKey) -> CreateCheckoutS
     match &new.sale {
         Sale::Subscription { price, trial } => {
             let mut subscription = CreateCheckoutSessionSubscriptionData::new();
+            // What a change gives back is of what was debited, and not of the price that stands there: so a smaller plan
+            // that was booked need not be taken back before a larger one is paid for.
+            // https://docs.stripe.com/billing/subscriptions/billing-mode/compare
+            subscription.billing_mode = Some(BillingMode::new(BillingModeType::Flexible));
             subscription.metadata = Some(whose);
             match trial {
                 Some(Trial::Days(days)) => subscription.trial_period_days = Some(*days),

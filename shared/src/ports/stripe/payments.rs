@@ -43,6 +43,7 @@ impl Charge {
 /// What an invoice was paid with. <https://docs.stripe.com/api/invoice-payment/object>
 #[derive(Debug, Deserialize)]
 pub(super) struct InvoicePayment {
+    pub(super) id: String,
     payment: PaidWith,
 }
 
@@ -60,7 +61,7 @@ impl InvoicePayment {
 /// <https://docs.stripe.com/api/disputes/object>
 #[derive(Debug, Deserialize)]
 pub(super) struct Dispute {
-    id: String,
+    pub(super) id: String,
     amount: i64,
     status: String,
     payment_intent: Option<Ref>,
@@ -79,7 +80,7 @@ impl Dispute {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Refund {
-    id: String,
+    pub(super) id: String,
     amount: i64,
     status: Option<String>,
     payment_intent: Option<Ref>,

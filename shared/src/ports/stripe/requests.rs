@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::{
     CreatePreviewInvoice, CreatePreviewInvoiceSubscriptionDetails,
@@ -16,18 +14,19 @@ use stripe_billing::subscription::{
     UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior, UpdateSubscriptionProrationBehavior,
 };
 use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};
-use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
+use stripe_client_core::StripeRequest;
 use stripe_core::charge::{ListCharge, RetrieveCharge};
 use stripe_core::customer::{CreateCustomer, ListCustomer, ListPaymentMethodsCustomer, RetrieveCustomer};
-use stripe_core::refund::{CreateRefund, ListRefund};
+use stripe_core::refund::CreateRefund;
 use stripe_product::price::{ListPrice, RetrievePrice};
 use stripe_shared::CheckoutSessionStatus;
 
 use super::answers::{
-    Configuration, Customer, Ignored, Invoice, Line, List, Made, Page, PaymentMethod, Price, Session,
+    Configuration, Customer, Ignored, Invoice, List, Made, Page, PaymentMethod, Price, Session,
     Subscription,
 };
 use super::client::{ATTEMPTS, Failure};
+use super::lists::{PAGE, Which};
 use super::pages::checkout;
 use super::payments::{Charge, Dispute, InvoicePayment, Refund};
 use super::{
@@ -43,78 +42,17 @@ pub(super) const USER: &str = "userId";
 /// The metadata's entry of what `make stripe-setup` makes.
 const OURS: &str = "camarad";
 
-/// The most that Stripe lists at once.
-pub(super) const PAGE: i64 = 100;
-
-/// How many pages of a list are read that should have one.
-const PAGES: usize = 50;
-
-/// Which objects of a list are asked for, where the crates have no request for it, or only with much else.
-#[derive(Default, Serialize)]
-struct Which<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payment_intent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    invoice: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    active: Option<bool>,
-}
-
-fn list(path: &str, which: &Which<'_>) -> RequestBuilder {
-    #[derive(Serialize)]
-    struct Asked<'a> {
-        #[serde(flatten)]
-        which: &'a Which<'a>,
-        limit: i64,
-    }
-    RequestBuilder::new(StripeMethod::Get, path).query(&Asked { which, limit: PAGE })
-}
-
 impl StripeApi {
-    /// All pages of a list; the next begins after the last id.
-    pub(super) async fn whole<T: DeserializeOwned, R: StripeRequest>(
-        &self,
-        request: impl Fn(Option<&str>) -> R,
-        id: impl Fn(&T) -> &String,
-    ) -> Result<Vec<T>> {
-        let mut found: Vec<T> = Vec::new();
-        for _ in 0..PAGES {
-            let after = found.last().map(&id).cloned();
-            let built = request(after.as_deref()).build();
-            let list: List<T> = self.send(&built, None).await?;
-            let more = list.has_more && !list.data.is_empty();
-            found.extend(list.data);
-            if !more {
-                return Ok(found);
-            }
-        }
-        Err(Error::internal("a list of Stripe's does not end"))
-    }
-
     /// The portal as `make stripe-setup` has arranged it.
     async fn portal(&self) -> Result<Option<String>> {
         let active = Which {
             active: Some(true),
             ..Which::default()
         };
-        let request = list("/billing_portal/configurations", &active);
-        let all: List<Configuration> = self.send(&request, None).await?;
-        let ours = all.data.into_iter().find(|c| c.metadata.contains_key(OURS));
+        let path = "/billing_portal/configurations";
+        let all = self.all(path, active, |c: &Configuration| &c.id).await?;
+        let ours = all.into_iter().find(|c| c.metadata.contains_key(OURS));
         Ok(ours.map(|c| c.id))
-    }
-
-    /// An invoice shows ten lines; whoever changes plans more often within a period has more.
-    async fn all_lines(&self, mut invoice: InvoiceFacts) -> Result<InvoiceFacts> {
-        let request = list(&format!("/invoices/{}/lines", invoice.id), &Which::default());
-        let list: List<Line> = self.send(&request, None).await?;
-        if list.has_more {
-            return Err(Error::internal(format!(
-                "invoice {} has over {PAGE} lines",
-                invoice.id
-            )));
-        }
-        invoice.lines = list.facts(Line::facts)?.items;
-        Ok(invoice)
     }
 }
 
@@ -162,6 +100,7 @@ impl Stripe for StripeApi {
     }
 
     async fn prices(&self, lookup_keys: &[String]) -> Result<Vec<PriceFacts>> {
+        // A lookup key has one price at most.
         let request = ListPrice::new()
             .active(true)
             .limit(PAGE)
@@ -257,12 +196,16 @@ impl Stripe for StripeApi {
     }
 
     async fn subscriptions(&self, customer: &str) -> Result<Vec<SubscriptionFacts>> {
-        let request = ListSubscription::new()
-            .customer(customer)
-            .status(ListSubscriptionStatus::All)
-            .limit(PAGE);
-        let list: List<Subscription> = self.get(&request).await?;
-        list.data.into_iter().map(Subscription::facts).collect()
+        let request = |after: Option<&str>| {
+            let request = ListSubscription::new().customer(customer).limit(PAGE);
+            let request = request.status(ListSubscriptionStatus::All);
+            match after {
+                Some(after) => request.starting_after(after),
+                None => request,
+            }
+        };
+        let all: Vec<Subscription> = self.whole(request, |s: &Subscription| &s.id).await?;
+        all.into_iter().map(Subscription::facts).collect()
     }
 
     async fn invoices(
@@ -323,13 +266,8 @@ impl Stripe for StripeApi {
             invoice: Some(invoice),
             ..Which::default()
         };
-        let request = list("/invoice_payments", &of);
-        let all: List<InvoicePayment> = self.send(&request, None).await?;
-        Ok(all
-            .data
-            .into_iter()
-            .filter_map(InvoicePayment::payment_intent)
-            .collect())
+        let all = self.all("/invoice_payments", of, |p: &InvoicePayment| &p.id).await?;
+        Ok(all.into_iter().filter_map(InvoicePayment::payment_intent).collect())
     }
 
     async fn refund(&self, payment_intent: &str, key: &OperationKey) -> Result<()> {
@@ -338,17 +276,15 @@ impl Stripe for StripeApi {
     }
 
     async fn refunds(&self, payment_intent: &str) -> Result<Vec<RefundFacts>> {
-        let request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
-        let refunds: List<Refund> = self.get(&request).await?;
         let of = Which {
             payment_intent: Some(payment_intent),
             ..Which::default()
         };
-        let request = list("/disputes", &of);
-        let disputes: List<Dispute> = self.send(&request, None).await?;
-        let refunds = refunds.data.into_iter().filter_map(Refund::facts);
+        let refunds = self.all("/refunds", of.clone(), |r: &Refund| &r.id).await?;
+        let disputes = self.all("/disputes", of, |d: &Dispute| &d.id).await?;
+        let refunds = refunds.into_iter().filter_map(Refund::facts);
         Ok(refunds
-            .chain(disputes.data.into_iter().filter_map(Dispute::facts))
+            .chain(disputes.into_iter().filter_map(Dispute::facts))
             .collect())
     }
 
@@ -366,32 +302,18 @@ impl Stripe for StripeApi {
             return Ok(None);
         }
         let default = known.default_payment_method();
-        let list: List<PaymentMethod> = self.get(&ListPaymentMethodsCustomer::new(customer)).await?;
-        let mut methods = list.data;
+        let request = |after: Option<&str>| {
+            let request = ListPaymentMethodsCustomer::new(customer).limit(PAGE);
+            match after {
+                Some(after) => request.starting_after(after),
+                None => request,
+            }
+        };
+        let mut methods: Vec<PaymentMethod> = self.whole(request, |m: &PaymentMethod| &m.id).await?;
         let chosen = methods
             .iter()
             .position(|m| Some(&m.id) == default.as_ref())
             .unwrap_or(0);
         Ok((chosen < methods.len()).then(|| methods.swap_remove(chosen).into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_is_asked_for_by_names_and_values() {
-        let query = |which| list("/disputes", &which).query;
-        assert_eq!(query(Which::default()).as_deref(), Some("limit=100"));
-        let of = Which {
-            payment_intent: Some("pi_1"),
-            active: Some(true),
-            ..Which::default()
-        };
-        assert_eq!(
-            query(of).as_deref(),
-            Some("payment_intent=pi_1&active=true&limit=100")
-        );
     }
 }

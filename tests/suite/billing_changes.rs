@@ -3,6 +3,7 @@
 use camarad::domain::plans::Plan;
 use camarad_tests::app::Client;
 use camarad_tests::billing::{GOOD, LATER_DECLINED, Shop, days};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Somebody who has paid for the first month of a plan, ten days ago.
@@ -40,6 +41,19 @@ async fn newest_invoice(who: &Client) -> Value {
 fn lines(preview: &Value) -> i64 {
     let lines = preview["lines"].as_array().unwrap();
     lines.iter().map(|l| l["amount"].as_i64().unwrap()).sum()
+}
+
+/// The share of so many cbT a month that is left of the period, rounded down to micro-cbT.
+fn rest_of(cbt: i128, preview: &Value, subscription: &Value) -> String {
+    let time = |text: &Value| text.as_str().unwrap().parse::<Timestamp>().unwrap().as_second();
+    let (start, end) = (
+        time(&subscription["periodStartsAt"]),
+        time(&subscription["periodEndsAt"]),
+    );
+    let from = time(&preview["lines"][0]["startsAt"]);
+    let micro = cbt * 1_000_000 * i128::from(end - from) / i128::from(end - start);
+    let whole = format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000);
+    whole.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[tokio::test]
@@ -145,24 +159,14 @@ async fn the_preview_of_a_larger_plan_is_what_is_then_charged_and_granted() {
         (&json!(due), &json!(due), &json!("paid"))
     );
     assert_eq!(shop.subscription(&ann).await["plan"], json!("business"));
-    // The share of the difference that is left of the month, rounded down to micro-cbT.
-    let time = |text: &Value| {
-        text.as_str()
-            .unwrap()
-            .parse::<jiff::Timestamp>()
-            .unwrap()
-            .as_second()
-    };
-    let seen = shop.subscription(&ann).await;
-    let (start, end) = (time(&seen["periodStartsAt"]), time(&seen["periodEndsAt"]));
-    let from = time(&asked["lines"][0]["startsAt"]);
-    let micro = 30_000_i128 * 1_000_000 * i128::from(end - from) / i128::from(end - start);
+    let whole = rest_of(30_000, &asked, &shop.subscription(&ann).await);
     let last = shop.entries(&ann).await.pop().unwrap();
-    let whole = format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000);
-    let whole = whole.trim_end_matches('0').trim_end_matches('.');
     assert_eq!(
         (last.1.as_str(), last.2.as_str()),
-        (whole, "Change to the Business plan, for the rest of the period")
+        (
+            whole.as_str(),
+            "Change to the Business plan, for the rest of the period"
+        )
     );
     let unchanged = ann
         .once("again")
@@ -223,7 +227,39 @@ async fn a_smaller_plan_that_was_to_come_is_taken_back_or_overtaken_by_a_larger_
     assert_eq!(asked["dueNow"], straight["dueNow"]);
     change(&shop, &ann, "agency").await;
     assert_eq!(newest_invoice(&ann).await["amountPaid"], straight["dueNow"]);
-    assert_eq!(shop.subscription(&ann).await["plan"], json!("agency"));
+    let seen = shop.subscription(&ann).await;
+    assert_eq!(
+        (&seen["plan"], &seen["nextPlan"]),
+        (&json!("agency"), &Value::Null)
+    );
+    // Granted is the difference to what was paid for, too.
+    let last = shop.entries(&ann).await.pop().unwrap();
+    assert_eq!(last.1, rest_of(150_000 - 40_000, &asked, &seen));
+}
+
+#[tokio::test]
+async fn a_larger_plan_that_cannot_be_paid_leaves_the_smaller_one_that_was_to_come() {
+    let (shop, ann) = paying("business").await;
+    change(&shop, &ann, "personal").await;
+    let customer = shop.customer(&ann).await;
+    shop.replace_card(&customer, LATER_DECLINED).await;
+    shop.settle().await;
+    let before = (shop.subscription(&ann).await, shop.entries(&ann).await);
+    assert_eq!(before.0["nextPlan"], json!("personal"));
+    for key in ["up", "up", "once more"] {
+        let refused = ann
+            .once(key)
+            .post("/api/billing/change-plan", json!({"planId": "agency"}))
+            .await;
+        refused.assert_problem(402, "payment_failed");
+        shop.settle().await;
+        assert_eq!((shop.subscription(&ann).await, shop.entries(&ann).await), before);
+    }
+    // So the renewal costs what was booked.
+    shop.replace_card(&customer, GOOD).await;
+    let ann = shop.later(&ann, days(31)).await;
+    assert_eq!(shop.subscription(&ann).await["plan"], json!("personal"));
+    assert_eq!(newest_invoice(&ann).await["amountPaid"], json!(1_200));
 }
 
 #[tokio::test]

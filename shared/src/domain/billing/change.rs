@@ -100,14 +100,13 @@ pub(super) fn alive(account: &Account) -> Result<(&str, &Subscription)> {
 struct Path {
     subscription: Subscription,
     customer: String,
-    /// Whether a change that was to come with the renewal is taken back first: else its price, and not the one that was
-    /// paid, would be what is given back.
-    undo: bool,
     proration: Proration,
     takes: Takes,
 }
 
-/// Up counts at once and is paid at once; down counts from the renewal on; in a trial nothing was paid yet.
+/// Up counts at once and is paid at once; down counts from the renewal on; in a trial nothing was paid yet. A larger plan
+/// while a smaller one is booked is one change, too: what is given back for it is of what was paid (the subscription's
+/// billing mode says so). So it happens as a whole or, when it cannot be paid, the booked one stays.
 fn path(account: &Account, plan: Plan) -> Result<Path> {
     for_sale(plan)?;
     let (customer, subscription) = alive(account)?;
@@ -133,7 +132,6 @@ fn path(account: &Account, plan: Plan) -> Result<Path> {
     };
     Ok(Path {
         customer: customer.to_owned(),
-        undo: !trial && up && subscription.plan != paid,
         subscription: subscription.clone(),
         proration,
         takes: if plan == paid { Takes::Now } else { takes },
@@ -141,13 +139,13 @@ fn path(account: &Account, plan: Plan) -> Result<Path> {
 }
 
 impl Path {
-    fn change(&self, price: String, proration: Proration) -> PriceChange {
+    fn change(&self, price: String) -> PriceChange {
         PriceChange {
             customer: self.customer.clone(),
             subscription: self.subscription.id.clone(),
             item: self.subscription.item.clone(),
             price,
-            proration,
+            proration: self.proration,
         }
     }
 
@@ -178,14 +176,8 @@ pub async fn change_plan(
         json!({ "request": "change_plan", "plan": plan }),
     )
     .await?;
-    let stripe = app.stripe()?;
-    if path.undo {
-        let paid = price(app, &account.plan.lookup_key()).await?;
-        let back = path.change(paid, Proration::AtRenewal);
-        stripe.change_price(&back, &key.step("undo")).await?;
-    }
-    let change = path.change(price(app, &plan.lookup_key()).await?, path.proration);
-    stripe.change_price(&change, &key).await?;
+    let change = path.change(price(app, &plan.lookup_key()).await?);
+    app.stripe()?.change_price(&change, &key).await?;
     let view = ChangeView {
         plan,
         takes_effect: path.takes,
@@ -201,7 +193,7 @@ pub async fn change_plan(
 pub async fn preview(app: &App, cause: &Context, user: UserId, plan: Plan) -> Result<PreviewView> {
     let account = account(app, user).await?;
     let path = path(&account, plan)?;
-    let change = path.change(price(app, &plan.lookup_key()).await?, path.proration);
+    let change = path.change(price(app, &plan.lookup_key()).await?);
     let key = operation("preview", cause, user, None);
     let (invoice, currency) = match path.proration {
         Proration::AtRenewal => (None, crate::domain::plans::CURRENCY.to_owned()),

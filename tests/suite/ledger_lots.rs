@@ -94,6 +94,26 @@ async fn an_expired_lot_leaves_though_nobody_calls() {
     assert_eq!(bank.audit(account).await.len(), 3);
 }
 
+#[tokio::test]
+async fn what_was_granted_long_ago_and_is_granted_again_reminds_nobody_of_its_lot() {
+    let bank = Bank::open().await;
+    let account = bank.account(5).await;
+    let order = Grant {
+        expires: Some(after(&bank, 300)),
+        ..grant(fresh(&bank), 30)
+    };
+    let first = ledger::grant(&bank.app, account, &order).await.unwrap();
+    bank.wait(300);
+    assert_eq!(ledger::sweep_lots(&bank.app).await.unwrap().seen, 1);
+    let again = ledger::grant(&bank.app, account, &order).await.unwrap();
+    assert_eq!((again.seq, again.delta), (first.seq, first.delta));
+    assert_eq!(ledger::sweep_lots(&bank.app).await.unwrap().seen, 0);
+    ledger::flush(&bank.app, account).await.unwrap();
+    ledger::grant(&bank.app, account, &order).await.unwrap();
+    assert_eq!(ledger::sweep_lots(&bank.app).await.unwrap().seen, 0);
+    assert_eq!(bank.audit(account).await.len(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_lot_is_not_spendable_for_a_moment() {
     let bank = Bank::open().await;

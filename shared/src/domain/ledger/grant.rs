@@ -7,7 +7,7 @@ use super::caps;
 use super::entry::{Entry, Kind};
 use super::expire::Reminder;
 use super::head::{Head, ROOM, change, too_much};
-use super::movement::{Movement, movement};
+use super::movement::{Movement, Name, movement};
 use super::named::{self, Seen};
 use super::operation::Operation;
 use crate::app::App;
@@ -100,11 +100,15 @@ pub async fn allow(app: &App, account: UserId, until: Until) -> Result<()> {
 /// # Errors
 /// When the table does not answer.
 pub async fn has(app: &App, account: UserId, operation: &Operation) -> Result<bool> {
+    let entry = known(app, account, &operation.name()).await?;
+    Ok(entry.is_some())
+}
+
+/// The entry of what has happened under this name.
+async fn known(app: &App, account: UserId, name: &Name) -> Result<Option<Entry>> {
     match app.db().get::<Head>(&keys::ledger_head(account)).await? {
-        Some(head) => named::happened(app, &head, &operation.name())
-            .await
-            .map(|e| e.is_some()),
-        None => Ok(false),
+        Some(head) => named::happened(app, &head, name).await,
+        None => Ok(None),
     }
 }
 
@@ -115,11 +119,15 @@ pub async fn has(app: &App, account: UserId, operation: &Operation) -> Result<bo
 /// `Conflict` when the balance would pass 4·10^12 cbT; `Unavailable` when the table does not answer (granting again
 /// under the same name is safe).
 pub async fn grant(app: &App, account: UserId, grant: &Grant) -> Result<Entry> {
+    let name = grant.operation.name();
     if let Some(expires_at) = grant.expires {
+        // What was granted had its reminder, and that may have done its work long ago.
+        if let Some(entry) = known(app, account, &name).await? {
+            return Ok(entry);
+        }
         let reminder = Reminder { account, expires_at };
         app.db().put(&reminder, Some(&Cond::item_absent())).await?;
     }
-    let name = grant.operation.name();
     let mut plan = |seen: &Seen<'_>| coming(app, seen, grant);
     match named::once(app, account, &name, &mut plan).await {
         Err(Error::NotFound) => {

@@ -1,11 +1,21 @@
 //! The daily comparison of Stripe, table and ledger: what differs is put on record and mended, by entries alone.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camarad::app::Builder;
+use camarad::domain::billing::StripeCustomer;
+use camarad::domain::billing::event::Order;
 use camarad::domain::billing::reconcile::{self, Drift};
 use camarad::domain::plans::Plan;
 use camarad::domain::users::SubscriptionStatus;
 use camarad::ids::UserId;
+use camarad::ports::queue::Sqs;
 use camarad::store::{PageRequest, Update, keys};
 use camarad_tests::app::Client;
+use camarad_tests::app::stack::stack;
+use camarad_tests::billing::slow::counted;
 use camarad_tests::billing::{GOOD, Shop, days};
 use jiff::SignedDuration;
 use scheduled::Job;
@@ -139,4 +149,46 @@ async fn every_customer_is_compared_and_whoever_has_none_is_not() {
     }
     let ordered = reconcile::order_all(&shop.t.app).await.unwrap();
     assert_eq!((ordered.customers, ordered.failed), (12, 0));
+}
+
+/// Longer than it takes to send another order beside the first.
+const A_WHILE: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn comparisons_are_ordered_in_batches_side_by_side_each_once() {
+    let shop = Shop::open().await;
+    let all: BTreeSet<_> = (0..300).map(|n| format!("cus_{n:03}")).collect();
+    for customer in &all {
+        let held = StripeCustomer {
+            customer: customer.clone(),
+            user_id: UserId::new(shop.t.app.clock()),
+        };
+        shop.t.app.db().put(&held, None).await.unwrap();
+    }
+    let (queue, passed) = counted(stack().endpoint.replace("http://", ""), A_WHILE).await;
+    let queue = format!("http://{queue}");
+    let sqs = shop.t.sqs.config().to_builder().endpoint_url(&queue).build();
+    let mut config = shop.t.app.config().clone();
+    let url = config.billing_queue_url.as_ref().unwrap();
+    config.billing_queue_url = Some(url.replace(&stack().endpoint, &queue));
+    let app = Builder::new(config, shop.t.app.db().clone(), shop.t.clock.clone())
+        .queue(Arc::new(Sqs::new(aws_sdk_sqs::Client::from_conf(sqs))))
+        .build();
+    let ordered = reconcile::order_all(&app).await.unwrap();
+    assert_eq!((ordered.customers, ordered.failed), (300, 0));
+    // A customer has their own line in the queue, and one order in it.
+    let orders = shop.orders().await;
+    let named: Vec<_> = orders
+        .iter()
+        .map(|m| serde_json::from_str::<Order>(&m.body).unwrap().customer)
+        .collect();
+    assert_eq!(named.len(), 300);
+    assert_eq!(named.into_iter().collect::<BTreeSet<_>>(), all);
+    println!(
+        "300 orders: {} pieces on {} connections",
+        passed.pieces(),
+        passed.connections()
+    );
+    assert!(passed.pieces() < 150, "{passed:?}");
+    assert!(passed.connections() > 1, "{passed:?}");
 }

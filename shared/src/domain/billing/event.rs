@@ -217,21 +217,36 @@ async fn send(app: &App, event: &StripeEvent) -> Result<()> {
 /// # Errors
 /// `Unavailable` when the queue does not take it.
 pub async fn order(app: &App, customer: &str, because: &str) -> Result<()> {
-    let url = Config::need(&app.config().billing_queue_url, "BILLING_QUEUE_URL")?;
-    let order = Order {
-        customer: customer.into(),
-        event: because.into(),
-    };
-    let message = Grouped {
-        group: customer.into(),
-        body: serde_json::to_string(&order).map_err(Error::internal)?,
-    };
-    match app.queue()?.send_grouped(url, &[message]).await?.is_empty() {
+    match order_each(app, &[customer], because).await?.is_empty() {
         true => Ok(()),
         false => Err(Error::Unavailable(
             "the billing queue did not take the order".into(),
         )),
     }
+}
+
+/// Orders a look at each of these customers, at most `MAX_BATCH`; answers those whose orders the queue did not take.
+///
+/// # Errors
+/// `Unavailable` when the queue does not answer.
+pub(super) async fn order_each<'a>(app: &App, customers: &[&'a str], because: &str) -> Result<Vec<&'a str>> {
+    let url = Config::need(&app.config().billing_queue_url, "BILLING_QUEUE_URL")?;
+    let message = |customer: &&str| {
+        let order = Order {
+            customer: (*customer).into(),
+            event: because.into(),
+        };
+        Ok(Grouped {
+            group: order.customer.clone(),
+            body: serde_json::to_string(&order).map_err(Error::internal)?,
+        })
+    };
+    let messages = customers.iter().map(message).collect::<Result<Vec<_>>>()?;
+    let refused = app.queue()?.send_grouped(url, &messages).await?;
+    Ok(refused
+        .iter()
+        .filter_map(|n| customers.get(*n).copied())
+        .collect())
 }
 
 /// Orders the end of all that a closed account has at Stripe, if Stripe knows the person.

@@ -8,7 +8,7 @@ export CAMARAD_TOOLS := $(CURDIR)/.tools
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test proof fuzz bench check fix build deploy stripe-setup verify-audit clean audit-ledger
+.PHONY: help setup demo dev test proof fuzz bench check fix build deploy stripe-setup redrive verify-audit clean audit-ledger
 
 help: ## this list
 	@echo "Camarad. On a fresh machine, start with: make demo"; echo
@@ -54,6 +54,9 @@ deploy: build ## deploy to AWS: make deploy, make deploy STAGE=staging
 
 stripe-setup: ## products, prices and portal at Stripe, by STRIPE_SECRET_KEY or the local one: [WEBHOOK=url]
 	@$(PYTHON) infra/local/stripesetup.py $(if $(WEBHOOK),--webhook "$(WEBHOOK)")
+
+redrive: ## send dead letters back once their cause is gone: QUEUE=billing|audit|mail|metering [STAGE=prod]
+	@$(PYTHON) infra/redrive.py $(QUEUE) --stage $(STAGE)
 
 verify-audit: ## check an exported audit log: FILE=export.ndjson [KEYS=audit-keys.json] [ANCHORS=log.ndjson]
 	@node infra/verify-audit.mjs $(if $(KEYS),--keys "$(KEYS)") $(if $(ANCHORS),--anchors "$(ANCHORS)") "$(FILE)"

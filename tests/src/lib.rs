@@ -23,6 +23,7 @@ pub mod lives;
 pub mod openapi;
 pub mod parent;
 pub mod peers;
+pub mod redrive;
 pub mod routes;
 pub mod sse;
 pub mod visitor;

@@ -129,32 +129,6 @@ async fn batch(shop: &Shop, url: &str) -> (usize, usize) {
     (got.len(), failed.len())
 }
 
-/// What `aws sqs start-message-move-task` does, which the local SQS does not know.
-async fn moved(t: &TestApp, dead: &str, orders: &str) {
-    let group = aws_sdk_sqs::types::MessageSystemAttributeName::MessageGroupId;
-    let got = t.sqs.receive_message().queue_url(dead).max_number_of_messages(10);
-    let got = got
-        .message_system_attribute_names(group.clone())
-        .send()
-        .await
-        .unwrap();
-    for message in got.messages.unwrap_or_default() {
-        let send = t
-            .sqs
-            .send_message()
-            .queue_url(orders)
-            .message_body(message.body.unwrap());
-        let send = send.message_group_id(&message.attributes.unwrap()[&group]);
-        send.message_deduplication_id("moved").send().await.unwrap();
-        let delete = t.sqs.delete_message().queue_url(dead);
-        delete
-            .receipt_handle(message.receipt_handle.unwrap())
-            .send()
-            .await
-            .unwrap();
-    }
-}
-
 #[tokio::test]
 async fn what_failed_too_often_waits_among_the_dead_letters_and_is_done_when_it_is_sent_back() {
     let shop = Shop::open().await;
@@ -187,7 +161,8 @@ async fn what_failed_too_often_waits_among_the_dead_letters_and_is_done_when_it_
     assert_ne!(shop.subscription(&ann).await["plan"], json!("business"));
     // It is up again.
     shop.heal().await;
-    moved(&shop.t, &dead, &orders).await;
+    let said = shop.t.redrive(&dead, &orders);
+    assert!(said.ends_with("1 sent back, 0 left\n"), "{said}");
     let since = Instant::now();
     while batch(&shop, &orders).await != (1, 0) {
         assert!(
@@ -203,4 +178,5 @@ async fn what_failed_too_often_waits_among_the_dead_letters_and_is_done_when_it_
     );
     assert_eq!(shop.entries(&ann).await.len(), 1);
     assert_eq!(waiting().await, "0");
+    assert!(shop.t.redrive(&dead, &orders).ends_with("0 sent back, 0 left\n"));
 }

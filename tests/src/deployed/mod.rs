@@ -170,10 +170,15 @@ async fn start() -> Deployed {
     deployed
 }
 
+/// Where this test process deploys from.
+fn folder() -> PathBuf {
+    repository().join("target/test-deployed")
+}
+
 /// Runs infra/local/deploy.py and gives the outputs. Its folder stays, so that a binary which has not changed need not
 /// be stripped and packed again; a lock keeps other test processes out of it.
 fn deploy(endpoint: &str, oidc: &OidcPeer, stripe: &StripePeer) -> BTreeMap<String, String> {
-    let folder = repository().join("target/test-deployed");
+    let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder for the deployment");
     let lock = std::fs::File::create(folder.join("lock")).expect("a lock file");
     lock.lock().expect("a lock");
@@ -213,6 +218,14 @@ impl Deployed {
         self.outputs
             .get(name)
             .unwrap_or_else(|| panic!("the stack has no output {name}"))
+    }
+
+    /// All of them in a file, for the scripts of operators.
+    pub fn outputs_file(&self) -> PathBuf {
+        let path = folder().join(format!("outputs-{}.json", std::process::id()));
+        let text = serde_json::to_string(&self.outputs).expect("names and values");
+        std::fs::write(&path, text).expect("the file is written");
+        path
     }
 
     /// The local services' address.

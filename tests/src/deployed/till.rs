@@ -20,6 +20,14 @@ impl Deployed {
                     .expect("a price is made");
             }
         }
+        let portal = [
+            ("features[payment_method_update][enabled]", "true"),
+            ("metadata[camarad]", "as in stories"),
+        ];
+        self.stripe
+            .post("/v1/billing_portal/configurations", &portal)
+            .await
+            .expect("the portal is arranged");
         let webhook = format!("{}/api/billing/webhook", self.output("DeployedUrl"));
         let secret = self
             .stripe

@@ -184,13 +184,22 @@ impl Till {
     /// # Panics
     /// When the peer does not answer.
     pub async fn calls(&self, method: &str) -> Vec<Value> {
+        let mut all = self.all_calls().await;
+        all.retain(|call| call["method"] == method);
+        all
+    }
+
+    /// All of them.
+    ///
+    /// # Panics
+    /// When the peer does not answer.
+    pub async fn all_calls(&self) -> Vec<Value> {
         let sent = self
             .http
             .get(format!("{}/_peer/requests", self.base))
             .bearer_auth(&self.key);
         let all: Value = sent.send().await.expect("an answer").json().await.expect("JSON");
-        let all = all.as_array().or(all["data"].as_array()).expect("a list").clone();
-        all.into_iter().filter(|call| call["method"] == method).collect()
+        all.as_array().or(all["data"].as_array()).expect("a list").clone()
     }
 
     /// What Stripe has to tell, taken from its hands.

@@ -2,6 +2,7 @@
 //! function, for wiring and permissions; what the functions do in all cases is told in process.
 
 mod api_functions;
+mod billing;
 mod event_functions;
 mod main_job;
 mod metering;

@@ -332,6 +332,7 @@ pub fn grant(operation: Operation, amount: i64) -> Grant {
         reason: "a test".into(),
         until: Until::Unchanged,
         expires: None,
+        grace: SignedDuration::ZERO,
         period: None,
     }
 }

@@ -19,6 +19,20 @@ async fn a_trial_begins_with_a_card_and_brings_the_plans_cbt_once() {
         (&seen["trialAvailable"], &seen["readOnly"]),
         (&json!(false), &json!(false))
     );
+    // Fifteen days from the moment of paying, to the second; Stripe's time stands meanwhile.
+    let ends: jiff::Timestamp = seen["trialEndsAt"].as_str().unwrap().parse().unwrap();
+    let now = shop.t.app.clock().now();
+    assert_eq!(ends.as_second() - now.as_second(), 15 * 24 * 60 * 60);
+    let log = ann.get("/api/user/audit-logs?limit=100").await.json(200);
+    let begun = log["items"].as_array().unwrap().iter();
+    let begun: Vec<_> = begun.filter(|r| r["action"] == "subscription.created").collect();
+    assert_eq!(begun.len(), 1, "{log}");
+    let said = &begun[0]["detail"]["after"];
+    assert_eq!(
+        (&said["plan"], &said["status"], said["subscription"].is_string()),
+        (&json!("business"), &json!("trialing"), true),
+        "{begun:?}"
+    );
     assert_eq!(
         shop.entries(&ann).await,
         [(
@@ -32,6 +46,14 @@ async fn a_trial_begins_with_a_card_and_brings_the_plans_cbt_once() {
         .post("/api/billing/checkout", json!({"planId": "agency"}))
         .await;
     again.assert_problem(409, "already_subscribed");
+    // It lasts them all.
+    shop.pass(ends.duration_since(now) - SignedDuration::from_mins(2))
+        .await;
+    shop.settle().await;
+    let ann = shop.t.sign_in(ann.user.unwrap()).await;
+    assert_eq!(shop.subscription(&ann).await["status"], json!("trialing"));
+    let ann = shop.later(&ann, SignedDuration::ZERO).await;
+    assert_eq!(shop.subscription(&ann).await["status"], json!("active"));
 }
 
 /// What the clock does every minute: cbT that expired leave the ledger.

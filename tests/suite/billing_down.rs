@@ -2,6 +2,7 @@
 
 use camarad_tests::app::{Answer, Client};
 use camarad_tests::billing::{GOOD, LATER_DECLINED, Shop, days};
+use camarad_tests::chain::seal_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -70,6 +71,7 @@ async fn a_renewal_that_is_not_paid_leaves_a_week_of_full_use_and_then_reading()
         .await;
     rename.assert_problem(402, "subscription_required");
     ann.get(&format!("/api/workspaces/{home}")).await.json(200);
+    taken_along(&shop, &ann, &home).await;
     let due = ann
         .once("up")
         .post("/api/billing/change-plan", json!({"planId": "agency"}))
@@ -88,6 +90,78 @@ async fn a_renewal_that_is_not_paid_leaves_a_week_of_full_use_and_then_reading()
     assert_eq!(months.count(), 2, "{entries:#?}");
     let renewed = times(&shop.notices(&ann).await, "subscription.renewed");
     assert_eq!(renewed, 2, "after the trial, and now");
+}
+
+/// The minute's sweep, and what it ordered.
+async fn swept(shop: &Shop) {
+    shop.t.clock.advance(SignedDuration::from_mins(2));
+    scheduled::handle(shop.t.app.clone(), scheduled::Job::Sweep)
+        .await
+        .unwrap();
+    shop.work().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_grace_is_told_once_though_stripe_tells_nothing_then() {
+    let (shop, ann) = paying("personal").await;
+    let customer = shop.customer(&ann).await;
+    shop.replace_card(&customer, LATER_DECLINED).await;
+    let ann = shop.later(&ann, days(16)).await;
+    let seen = shop.subscription(&ann).await;
+    let ends: jiff::Timestamp = seen["graceEndsAt"].as_str().unwrap().parse().unwrap();
+    let before = ends - SignedDuration::from_mins(10);
+    shop.t
+        .clock
+        .advance(before.duration_since(shop.t.app.clock().now()));
+    swept(&shop).await;
+    let ann = shop.t.sign_in(ann.user.unwrap()).await;
+    assert_eq!(
+        times(&shop.notices(&ann).await, "subscription.expired"),
+        0,
+        "not yet"
+    );
+    shop.t.clock.advance(SignedDuration::from_mins(10));
+    swept(&shop).await;
+    let ann = shop.t.sign_in(ann.user.unwrap()).await;
+    assert_eq!(times(&shop.notices(&ann).await, "subscription.expired"), 1);
+    let page = ann.get("/api/notifications?limit=100").await.json(200);
+    let told = page["items"].as_array().unwrap().iter();
+    let told: Vec<_> = told.filter(|n| n["type"] == "subscription.expired").collect();
+    assert_eq!(
+        told[0]["data"]["endedAt"]
+            .as_str()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+            .unwrap(),
+        ends
+    );
+    // Whatever else happens: sweeps, looks, Stripe's last try and its giving up.
+    swept(&shop).await;
+    let ann = shop.later(&ann, days(4)).await;
+    let ann = shop.later(&ann, days(60)).await;
+    let seen = shop.subscription(&ann).await;
+    assert_eq!(seen["readOnly"], json!(true), "{seen}");
+    assert!(
+        ["expired", "canceled"].contains(&seen["status"].as_str().unwrap()),
+        "{seen}"
+    );
+    assert_eq!(times(&shop.notices(&ann).await, "subscription.expired"), 1);
+}
+
+#[tokio::test]
+async fn a_grace_that_is_paid_for_ends_without_a_word() {
+    let (shop, ann) = paying("personal").await;
+    let customer = shop.customer(&ann).await;
+    shop.replace_card(&customer, LATER_DECLINED).await;
+    let ann = shop.later(&ann, days(16)).await;
+    assert_eq!(shop.subscription(&ann).await["status"], json!("past_due"));
+    shop.replace_card(&customer, GOOD).await;
+    let ann = shop.later(&ann, days(6)).await;
+    assert_eq!(shop.subscription(&ann).await["status"], json!("active"));
+    shop.t.clock.advance(days(2));
+    swept(&shop).await;
+    let ann = shop.t.sign_in(ann.user.unwrap()).await;
+    assert_eq!(times(&shop.notices(&ann).await, "subscription.expired"), 0);
 }
 
 #[tokio::test]
@@ -124,6 +198,7 @@ async fn what_is_over_a_smaller_plans_limits_can_be_read_and_is_back_when_there_
     }
     touch(&made[5]).await.assert_problem(403, "plan_limit");
     ann.get(&format!("/api/agents/{}", made[5])).await.json(200);
+    taken_along(&shop, &ann, &homes[3]).await;
     // Something goes, and there is room.
     let deleted = ann.delete(&format!("/api/agents/{}", made[0])).await;
     assert!(deleted.status < 300, "{}", deleted.body);
@@ -132,6 +207,28 @@ async fn what_is_over_a_smaller_plans_limits_can_be_read_and_is_back_when_there_
     shop.publish().await;
     touch(&made[5]).await.json(200);
     rename(&homes[3]).await.json(200);
+}
+
+/// All that there is of a workspace that cannot be changed is given out: its usage, its log, and with the person's own.
+async fn taken_along(shop: &Shop, who: &Client, home: &str) {
+    seal_all(&shop.t).await;
+    let usage = who.get(&format!("/api/usage/export?workspaceId={home}")).await;
+    assert_eq!(usage.status, 200, "{}", usage.body);
+    assert!(usage.header("content-type").unwrap().starts_with("text/csv"));
+    let log = who
+        .get(&format!("/api/workspaces/{home}/audit-logs/export"))
+        .await;
+    assert_eq!(log.status, 200, "{}", log.body);
+    assert!(log.body.contains("workspace.created"), "{}", log.body);
+    let made = who.post("/api/user/export", json!({})).await.json(201);
+    let archive = who.get(made["download"].as_str().unwrap()).await;
+    assert_eq!(archive.status, 200, "{}", archive.body);
+    let lines = archive
+        .body
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let homes: Vec<_> = lines.filter(|l| l["kind"] == "workspace").collect();
+    assert!(homes.iter().any(|l| l["item"]["id"] == json!(home)), "{homes:?}");
 }
 
 #[tokio::test]

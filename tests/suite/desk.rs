@@ -165,6 +165,7 @@ pub async fn fund(t: &TestApp, account: UserId, credit: Cbt) {
         reason: "for a test".into(),
         until: Until::Unchanged,
         expires: None,
+        grace: jiff::SignedDuration::ZERO,
         period: None,
     };
     ledger::grant(&t.app, account, &grant).await.unwrap();

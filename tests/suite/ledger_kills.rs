@@ -3,12 +3,12 @@
 //!
 //! `make test` kills once at each point, `make proof` (CAMARAD_PROOF=50) fifty times.
 
-use camarad::domain::ledger::{self, Adjust, Grant, Operation, Progress, Refund, Usage};
+use camarad::domain::ledger::{self, Adjust, Grant, Operation, Period, Progress, Refund, Usage};
 use camarad::error::Result;
 use camarad::ids::{OperationId, UserId};
 use camarad_tests::bank::{Bank, amount, grant, micro};
 use camarad_tests::dice::{Dice, each, share};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// What is under way when the function is killed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,12 +25,23 @@ enum Work {
     Expire,
     SweepLots,
     Allocate,
+    /// The next period is granted: what the one before left goes.
+    Renew,
+    /// The next period brings nothing.
+    Begin,
+}
+
+impl Work {
+    /// Whether a period has ended, whose lot stays for want of a next one.
+    fn in_grace(self) -> bool {
+        matches!(self, Self::Renew | Self::Begin)
+    }
 }
 
 /// A fail point: its name, what is under way, and the request that it is about.
 type Point = (&'static str, Work, &'static str, &'static str);
 
-const POINTS: [Point; 22] = [
+const POINTS: [Point; 26] = [
     ("reserve.head", Work::Reserve, "UpdateItem", "hold:call_"),
     ("checkpoint.row", Work::Checkpoint, "UpdateItem", "billable"),
     ("settle.bill", Work::Settle, "TransactWriteItems", "\"BILL\""),
@@ -58,7 +69,18 @@ const POINTS: [Point; 22] = [
         "allocation",
     ),
     ("allocation.head", Work::Allocate, "UpdateItem", "\"caps\""),
+    ("renewal.head", Work::Renew, "UpdateItem", "grant:"),
+    ("renewal.lot", Work::Renew, "UpdateItem", "expire:"),
+    ("period.head", Work::Begin, "UpdateItem", "\"period\""),
+    ("period.lot", Work::Begin, "UpdateItem", "expire:"),
 ];
+
+fn following(end: Timestamp) -> Period {
+    Period {
+        start: end,
+        end: end + SignedDuration::from_secs(1_000),
+    }
+}
 
 struct Scene {
     bank: Bank,
@@ -76,8 +98,10 @@ impl Scene {
         let bank = Bank::open().await;
         let account = bank.account(1_000).await;
         let expires = bank.app.clock().now() + SignedDuration::from_secs(3_000);
+        let grace = SignedDuration::from_secs(if work.in_grace() { 600 } else { 0 });
         let lot = |n| Grant {
             expires: Some(expires),
+            grace,
             ..grant(Operation::granted(OperationId::new(bank.app.clock())), n)
         };
         ledger::grant(&bank.app, account, &lot(200)).await.unwrap();
@@ -91,7 +115,14 @@ impl Scene {
         let held = bank.hold(account, 50).await;
         let scene = Self {
             request: bank.request(account, 1 + i64::try_from(dice.below(60)).unwrap()),
-            grant: lot(1 + i64::try_from(dice.below(90)).unwrap()),
+            grant: match work {
+                Work::Renew => Grant {
+                    period: Some(following(expires)),
+                    expires: Some(following(expires).end),
+                    ..lot(70)
+                },
+                _ => lot(1 + i64::try_from(dice.below(90)).unwrap()),
+            },
             charge: 1 + i64::try_from(dice.below(50)).unwrap(),
             bank,
             account,
@@ -117,7 +148,7 @@ impl Scene {
             Work::Refund => {
                 ledger::flush(&scene.bank.app, account).await.unwrap();
             }
-            Work::Expire | Work::SweepLots => scene.bank.wait(3_000),
+            Work::Expire | Work::SweepLots | Work::Renew | Work::Begin => scene.bank.wait(3_000),
             _ => {}
         }
         scene
@@ -154,7 +185,11 @@ impl Scene {
             Work::Settle => self.settle().await,
             Work::Release => ledger::end(app, &self.held, amount(0)).await.map(drop),
             Work::Sweep => ledger::sweep(app).await.map(drop),
-            Work::Grant => ledger::grant(app, account, &self.grant).await.map(drop),
+            Work::Grant | Work::Renew => ledger::grant(app, account, &self.grant).await.map(drop),
+            Work::Begin => {
+                let ended = self.grant.expires.expect("it ends");
+                ledger::begin(app, account, &following(ended)).await
+            }
             Work::Flush => ledger::flush(app, account).await.map(drop),
             Work::Refund => {
                 let refund = Refund {

@@ -8,11 +8,11 @@ use camarad_tests::bank::{Bank, amount, grant};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
-fn fresh(bank: &Bank) -> Operation {
+pub fn fresh(bank: &Bank) -> Operation {
     Operation::granted(OperationId::new(bank.app.clock()))
 }
 
-fn after(bank: &Bank, seconds: i64) -> Timestamp {
+pub fn after(bank: &Bank, seconds: i64) -> Timestamp {
     bank.app.clock().now() + SignedDuration::from_secs(seconds)
 }
 
@@ -27,7 +27,7 @@ async fn lot(bank: &Bank, account: UserId, micro: i64, seconds: i64) -> Timestam
     expires
 }
 
-async fn lots(bank: &Bank, account: UserId) -> Vec<(i64, Timestamp)> {
+pub async fn lots(bank: &Bank, account: UserId) -> Vec<(i64, Timestamp)> {
     let balance = ledger::balance(&bank.app, account).await.unwrap();
     balance
         .lots
@@ -36,7 +36,7 @@ async fn lots(bank: &Bank, account: UserId) -> Vec<(i64, Timestamp)> {
         .collect()
 }
 
-async fn spend(bank: &Bank, account: UserId, micro: i64) {
+pub async fn spend(bank: &Bank, account: UserId, micro: i64) {
     let held = bank.hold(account, micro).await;
     bank.write_bill(&bank.bill(&held, micro)).await.unwrap();
     ledger::end(&bank.app, &held, amount(micro)).await.unwrap();

@@ -25,6 +25,7 @@ pub async fn begin(app: &camarad::app::App, account: UserId, start: Timestamp, q
         reason: "a period".into(),
         until: Until::Unchanged,
         expires: Some(end),
+        grace: SignedDuration::ZERO,
         period: Some(Period { start, end }),
     };
     ledger::grant(app, account, &grant).await.unwrap();

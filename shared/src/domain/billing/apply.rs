@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::customer::rewritten;
 use super::derive::Standing;
+use super::event::StripeEvent;
 use super::reconcile::Drift;
 use super::snapshot::Snapshot;
 use super::{limits, state::Billing, taken};
@@ -54,6 +55,9 @@ async fn brought(app: &App, user: UserId, snapshot: &Snapshot, anew: bool) -> Re
     if let Some(until) = standing.map(|s| s.until).or(ended(&account, snapshot, now)) {
         ledger::allow(app, user, Until::At(until)).await?;
     }
+    if is_over(wanted.status) {
+        ledger::close(app, user, now).await?;
+    }
     // What may be spent is not fenced by the account: if that has moved on, the newer word must be the last.
     let after = super::customer::account(app, user).await?;
     if after.billing.rev != rev {
@@ -96,12 +100,21 @@ async fn settle(app: &App, (account, rev): (&Account, u64), snapshot: &Snapshot,
     let (grants, backs) = (snapshot.grants()?, snapshot.take_backs()?);
     let names = grants.iter().map(|grant| &grant.operation);
     let names: Vec<_> = names.chain(backs.iter().map(|back| &back.operation)).collect();
-    let due = (!names.is_empty()).then(|| canonical::digest(&json!(names)));
+    let begun = snapshot.by_contract();
+    let due = match (&begun, names.is_empty()) {
+        (Some(period), _) => Some(json!([names, period])),
+        (None, false) => Some(json!(names)),
+        (None, true) => None,
+    };
+    let due = due.map(|due| canonical::digest(&due));
     if due.is_none() || (account.billing.settled == due && !anew) {
         return Ok(rev);
     }
     for grant in &grants {
         ledger::grant(app, account.user_id, grant).await?;
+    }
+    if let Some(period) = &begun {
+        ledger::begin(app, account.user_id, period).await?;
     }
     taken::back(app, account.user_id, &backs).await?;
     if account.billing.settled == due {
@@ -149,11 +162,16 @@ fn wanted(account: &Account, snapshot: &Snapshot, standing: Option<&Standing>, n
     wanted.billing = Billing {
         subscription: Some(standing.subscription.clone()),
         grace_ends_at: standing.grace_ends_at,
+        grace_told: standing.grace_ends_at.filter(|end| *end <= now),
         trial_warned: standing.trial_ends_at.filter(|end| warned(standing, *end, now)),
         checkout: checkout.filter(|_| !standing.subscription.is_alive()),
         ..wanted.billing
     };
     wanted
+}
+
+fn is_over(status: SubscriptionStatus) -> bool {
+    matches!(status, SubscriptionStatus::Canceled | SubscriptionStatus::Expired)
 }
 
 fn warned(standing: &Standing, end: Timestamp, now: Timestamp) -> bool {
@@ -180,7 +198,14 @@ async fn write(
     };
     let tx = app.tx(&cause).update(update, || Error::PreconditionFailed);
     let tx = with_surplus(audited(tx, old, new)?, (old, new), now)?;
-    told(tx, (old, new), standing)?.run().await?;
+    let mut tx = told(tx, (old, new), standing)?;
+    if let (Some(end), Some(customer)) = (new.billing.grace_ends_at, &new.billing.customer)
+        && old.billing.grace_ends_at != Some(end)
+    {
+        // Nothing happens at Stripe then.
+        tx = tx.put(&StripeEvent::of_grace(customer, end))?;
+    }
+    tx.run().await?;
     Ok(billing.rev)
 }
 
@@ -228,10 +253,9 @@ fn audited<'a>(tx: Tx<'a>, old: &Account, new: &Account) -> Result<Tx<'a>> {
     if before == after {
         return Ok(tx);
     }
-    let over = [SubscriptionStatus::Canceled, SubscriptionStatus::Expired];
     let action = match before["subscription"] == after["subscription"] {
         false if after["subscription"].is_string() => Action::SubscriptionCreated,
-        _ if over.contains(&new.status) && !over.contains(&old.status) => Action::SubscriptionCancelled,
+        _ if is_over(new.status) && !is_over(old.status) => Action::SubscriptionCancelled,
         _ => Action::SubscriptionUpdated,
     };
     let detail = json!({ "before": before, "after": after });
@@ -267,11 +291,16 @@ fn told<'a>(tx: Tx<'a>, (old, new): (&Account, &Account), standing: Option<&Stan
         let data = json!({ "plan": plan, "invoiceId": invoice, "graceEndsAt": standing.grace_ends_at });
         news.push((NotificationType::PaymentFailed, invoice.clone(), data));
     }
-    let over = matches!(
-        new.status,
-        SubscriptionStatus::Canceled | SubscriptionStatus::Expired
-    );
-    if over && old.status != new.status {
+    if let Some(end) = new.billing.grace_told {
+        let data = json!({ "plan": plan, "endedAt": end, "invoiceId": standing.due });
+        news.push((
+            NotificationType::SubscriptionExpired,
+            format!("grace:{end}"),
+            data,
+        ));
+    }
+    // Who was told that it ended unpaid needs no word when Stripe gives up, too.
+    if is_over(new.status) && old.status != new.status && old.billing.grace_told.is_none() {
         let data = json!({ "plan": plan, "endedAt": standing.until });
         news.push((NotificationType::SubscriptionExpired, "over".into(), data));
     }

@@ -229,7 +229,8 @@ impl Snapshot {
             let Some((line, plan)) = new else { continue };
             let old = lines.iter().find(|(l, _)| l.amount < 0).map(|(_, p)| *p);
             let more = difference(*plan, old) * i128::from(line.period.seconds());
-            let amount = more / i128::from(self.length(subscription, line)?);
+            let whole = self.whole(subscription, line);
+            let amount = more / i128::from(length(whole, line)?);
             let amount = i64::try_from(amount).map_err(Error::internal)?;
             let Ok(amount) = Positive::new(Cbt::micro(amount)) else {
                 continue; // a smaller plan takes nothing back
@@ -243,27 +244,28 @@ impl Snapshot {
                     reason: format!("Change to the {} plan, for the rest of the period", plan.name()),
                     until: Until::Unchanged,
                     expires: expiry(*plan, line.period.end)?,
-                    period: None,
+                    grace: GRACE,
+                    // More of what the period brought, so that its quota is what there is.
+                    period: whole.map(period),
                 },
             ));
         }
         Ok(found)
     }
 
-    /// How long the whole period is, in seconds, whose rest this line charges for.
-    fn length(&self, subscription: &SubscriptionFacts, rest: &LineFacts) -> Result<i64> {
+    /// The whole period whose rest this line charges for, if it was paid.
+    fn whole(&self, subscription: &SubscriptionFacts, rest: &LineFacts) -> Option<Span> {
         let whole = self.paid(&subscription.id).filter(|(_, l, _)| !l.proration);
         let whole = whole.filter(|(_, l, _)| l.period.end == rest.period.end);
-        let longest = whole.map(|(_, l, _)| l.period.seconds()).max();
-        let seconds = match longest {
-            Some(seconds) => seconds,
-            None => Span {
-                start: months(rest.period.end, -1)?,
-                end: rest.period.end,
-            }
-            .seconds(),
-        };
-        Ok(seconds.max(rest.period.seconds()).max(1))
+        whole.map(|(_, l, _)| l.period).max_by_key(|p| p.seconds())
+    }
+
+    /// The last period that was paid on a plan which brings nothing by itself: an operator grants what the contract says.
+    pub fn by_contract(&self) -> Option<Period> {
+        let paid = self.subscriptions.iter().flat_map(|s| self.paid(&s.id));
+        let whole = paid.filter(|(_, line, plan)| !line.proration && plan.monthly_cbt().is_none());
+        let last = whole.max_by_key(|(_, line, _)| line.period.start);
+        last.map(|(_, line, _)| period(line.period))
     }
 
     /// What should go again, since the payment was given back.
@@ -296,6 +298,27 @@ fn difference(new: Plan, old: Option<Plan>) -> i128 {
     i128::from(micro(new)) - i128::from(old.map_or(micro(new), micro))
 }
 
+/// How long the whole period is, in seconds, whose rest this line charges for.
+fn length(whole: Option<Span>, rest: &LineFacts) -> Result<i64> {
+    let end = rest.period.end;
+    let seconds = match whole {
+        Some(whole) => whole.seconds(),
+        None => Span {
+            start: months(end, -1)?,
+            end,
+        }
+        .seconds(),
+    };
+    Ok(seconds.max(rest.period.seconds()).max(1))
+}
+
+fn period(span: Span) -> Period {
+    Period {
+        start: span.start,
+        end: span.end,
+    }
+}
+
 fn whole_period(
     subscription: &SubscriptionFacts,
     reason: LineReason,
@@ -303,7 +326,7 @@ fn whole_period(
     plan: Plan,
 ) -> Result<Option<Grant>> {
     let Some(monthly) = plan.monthly_cbt() else {
-        return Ok(None); // by contract: an operator grants it
+        return Ok(None); // by contract
     };
     let (expires, what) = match reason {
         LineReason::Trial => (Some(line.period.end), "Trial of the"),
@@ -315,10 +338,8 @@ fn whole_period(
         reason: format!("{what} {} plan", plan.name()),
         until: Until::Unchanged,
         expires,
-        period: Some(Period {
-            start: line.period.start,
-            end: line.period.end,
-        }),
+        grace: GRACE,
+        period: Some(period(line.period)),
     }))
 }
 
@@ -330,11 +351,12 @@ fn top_up(bought: &TopUpFacts) -> Option<Grant> {
         reason: format!("{} cbT bought", bought.cbt),
         until: Until::Unchanged,
         expires: None,
+        grace: SignedDuration::ZERO,
         period: None,
     })
 }
 
-/// When a period's cbT go: with it, or some periods later.
+/// When a period's cbT are to go: with it, or some periods later; for want of a next period, a grace after that.
 fn expiry(plan: Plan, period_end: Timestamp) -> Result<Option<Timestamp>> {
     match plan.rollover() {
         Rollover::Periods(n) => months(period_end, i32::from(n)).map(Some),

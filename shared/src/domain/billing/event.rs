@@ -40,6 +40,9 @@ pub const KNOWN: [&str; 18] = [
 /// The one event that names no customer, but a charge.
 const DISPUTE_CLOSED: &str = "charge.dispute.closed";
 
+/// Ours: it waits until then for the sweep.
+const GRACE_ENDED: &str = "camarad.grace_ended";
+
 /// How long events are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 
@@ -81,7 +84,7 @@ pub struct StripeEvent {
     pub customer: Option<String>,
     /// When, by Stripe's clock.
     pub created: Timestamp,
-    /// When we heard of it first.
+    /// When we heard of it first; from when on it is to be looked into.
     pub received_at: Timestamp,
     /// How far it is.
     pub state: EventState,
@@ -143,6 +146,20 @@ fn customer_of(event_type: &str, data: &IncomingData) -> Option<String> {
 }
 
 impl StripeEvent {
+    /// What happens by our clock alone: a customer's grace ends. Nothing comes of it unless it ends unpaid.
+    pub fn of_grace(customer: &str, end: Timestamp) -> Self {
+        Self {
+            // Like no id of Stripe's.
+            id: format!("grace-{customer}-{}", end.as_second()),
+            event_type: GRACE_ENDED.into(),
+            object: None,
+            customer: Some(customer.into()),
+            created: end,
+            received_at: end,
+            state: EventState::Waiting,
+        }
+    }
+
     /// Reads an event whose signature is good.
     ///
     /// # Errors

@@ -27,6 +27,9 @@ pub struct Billing {
     /// When full use ends although the renewal was not paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_ends_at: Option<Timestamp>,
+    /// The same, once it has ended so and the person was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_told: Option<Timestamp>,
     /// Whether there was a trial: there is no second one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trial_used: bool,

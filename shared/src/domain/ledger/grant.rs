@@ -1,12 +1,13 @@
 //! Grants: cbT that comes in, each under the name of an operation that happens once.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::caps;
 use super::entry::{Entry, Kind};
-use super::expire::Reminder;
+use super::expire::{Reminder, expire};
 use super::head::{Head, ROOM, change, too_much};
+use super::lots::{Lot, Lots};
 use super::movement::{Movement, Name, movement};
 use super::named::{self, Seen};
 use super::operation::Operation;
@@ -64,10 +65,37 @@ pub struct Grant {
     pub until: Until,
     /// When what is left of it leaves the balance, to the second; without it, never.
     pub expires: Option<Timestamp>,
+    /// For how long it stays after that for want of a next period: one that is not paid yet is as good as paid. With the
+    /// grant of a period that begins when it was to leave, or later, it goes at once.
+    pub grace: SignedDuration,
     /// The period that it is for. One that begins later than the account's begins a new period: nothing is used of it
     /// yet, it brings this much, and workspaces may draw all of their allocations again. The account's own period brings
     /// that much more. An earlier one, from news that come late, changes no period.
     pub period: Option<Period>,
+}
+
+impl Grant {
+    /// When it has left the balance, whatever comes.
+    fn gone(&self) -> Option<Timestamp> {
+        self.expires.map(|at| at + self.grace)
+    }
+
+    /// The lots with it in them, and without those that its period succeeds.
+    fn among(&self, mut lots: Lots, head: &Head) -> Lots {
+        if let Some(expires) = self.expires {
+            lots.insert(Lot::of(
+                self.amount.cbt(),
+                expires.as_second(),
+                self.grace.as_secs(),
+            ));
+        }
+        // News may come late: the account's own period may have begun after this one.
+        let begun = head.period.iter().chain(&self.period).map(|p| p.start).max();
+        if let Some(start) = begun {
+            lots.close(start.as_second());
+        }
+        lots
+    }
 }
 
 /// Makes an account's ledger if it has none.
@@ -120,7 +148,7 @@ async fn known(app: &App, account: UserId, name: &Name) -> Result<Option<Entry>>
 /// under the same name is safe).
 pub async fn grant(app: &App, account: UserId, grant: &Grant) -> Result<Entry> {
     let name = grant.operation.name();
-    if let Some(expires_at) = grant.expires {
+    if let Some(expires_at) = grant.gone() {
         // What was granted had its reminder, and that may have done its work long ago.
         if let Some(entry) = known(app, account, &name).await? {
             return Ok(entry);
@@ -129,13 +157,18 @@ pub async fn grant(app: &App, account: UserId, grant: &Grant) -> Result<Entry> {
         app.db().put(&reminder, Some(&Cond::item_absent())).await?;
     }
     let mut plan = |seen: &Seen<'_>| coming(app, seen, grant);
-    match named::once(app, account, &name, &mut plan).await {
+    let entry = match named::once(app, account, &name, &mut plan).await {
         Err(Error::NotFound) => {
             open(app, account).await?;
             named::once(app, account, &name, plan).await
         }
         done => done,
+    }?;
+    if grant.period.is_some() {
+        // Cannot be spent any more; and is seen to be gone.
+        expire(app, account).await?;
     }
+    Ok(entry)
 }
 
 fn coming(app: &App, seen: &Seen<'_>, grant: &Grant) -> Result<Update> {
@@ -154,9 +187,9 @@ fn coming(app: &App, seen: &Seen<'_>, grant: &Grant) -> Result<Update> {
         ..Movement::of(Kind::Grant, app.clock().now())
     };
     let update = movement(head.account, &grant.operation.name(), &coming, ROOM)?;
-    let update = match grant.expires {
-        Some(expires) => lot(update, seen, amount, expires)?,
-        None => for_good(update, head, amount)?,
+    let update = match (grant.expires, grant.period) {
+        (None, None) => for_good(update, head, amount)?,
+        _ => in_lots(update, seen, grant)?,
     };
     let update = match &grant.period {
         Some(period) => in_period(update, head, amount, period)?,
@@ -165,13 +198,12 @@ fn coming(app: &App, seen: &Seen<'_>, grant: &Grant) -> Result<Update> {
     grant.until.write(update)
 }
 
-/// Adds a lot. What is consumed while this is decided burns the lots as they are then, this one included: so, while that
-/// makes a difference and there is hope, the balance must stand still.
-fn lot(update: Update, seen: &Seen<'_>, amount: Cbt, expires: Timestamp) -> Result<Update> {
+/// Writes the lots as they are with it. What is consumed while this is decided burns the lots as they are then, this one
+/// included: so, while that makes a difference and there is hope, the balance must stand still.
+fn in_lots(update: Update, seen: &Seen<'_>, grant: &Grant) -> Result<Update> {
     let head = seen.head;
-    let mut lots = head.lots_now();
-    lots.insert(amount, expires.as_second());
-    let base = Cbt::micro(head.posted.as_micro() + amount.as_micro());
+    let lots = grant.among(head.lots_now(), head);
+    let base = Cbt::micro(head.posted.as_micro() + grant.amount.cbt().as_micro());
     let update = head.with_lots(update, &lots, base)?;
     if seen.exact {
         return Ok(update.when(Cond::eq("posted", head.posted.as_micro())?));
@@ -188,7 +220,7 @@ pub(super) fn for_good(update: Update, head: &Head, amount: Cbt) -> Result<Updat
     }
 }
 
-fn in_period(update: Update, head: &Head, amount: Cbt, period: &Period) -> Result<Update> {
+pub(super) fn in_period(update: Update, head: &Head, amount: Cbt, period: &Period) -> Result<Update> {
     match head.period {
         Some(known) if period.start < known.start => Ok(update),
         Some(known) if period.start == known.start => {

@@ -89,10 +89,11 @@ pub async fn balance(app: &App, account: UserId) -> Result<Balance> {
         head = app.db().get::<Head>(&key).await?;
     }
     let head = head.unwrap_or_else(|| Head::empty(account));
+    let now = app.clock().now().as_second();
     let view = |lot: &Lot| -> Result<LotView> {
         Ok(LotView {
             amount: lot.amount,
-            expires_at: Timestamp::from_second(lot.expires).map_err(Error::internal)?,
+            expires_at: Timestamp::from_second(lot.leaves(now)).map_err(Error::internal)?,
         })
     };
     Ok(Balance {

@@ -20,6 +20,36 @@ pub(super) struct Lot {
     pub(super) amount: Cbt,
     /// From when it cannot be spent, Unix seconds.
     pub(super) expires: i64,
+    /// Until when it was granted, if it stays until `expires` for want of a next period, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ends: Option<i64>,
+}
+
+impl Lot {
+    /// One that stays for that many seconds after its end unless a period is granted that begins then or later.
+    pub(super) fn of(amount: Cbt, ends: i64, grace: i64) -> Self {
+        Self {
+            amount,
+            expires: ends.saturating_add(grace),
+            ends: (grace > 0).then_some(ends),
+        }
+    }
+
+    fn granted_until(&self) -> i64 {
+        self.ends.unwrap_or(self.expires)
+    }
+
+    /// From when it cannot be spent as things are at `now`: the grace counts once it has begun.
+    pub(super) fn leaves(&self, now: i64) -> i64 {
+        self.ends.filter(|ends| now < *ends).unwrap_or(self.expires)
+    }
+
+    /// Takes in one that expires no later: nothing goes sooner than was promised.
+    fn join(&mut self, other: &Self) {
+        let until = self.granted_until().max(other.granted_until());
+        self.amount = plus(self.amount, other.amount);
+        self.ends = (until < self.expires).then_some(until);
+    }
 }
 
 /// What is left of an expired lot: covered by holds that were made before it expired.
@@ -82,14 +112,14 @@ impl Lots {
     }
 
     /// Adds a lot.
-    pub(super) fn insert(&mut self, amount: Cbt, expires: i64) {
-        match self.lots.binary_search_by_key(&expires, |lot| lot.expires) {
+    pub(super) fn insert(&mut self, new: Lot) {
+        match self.lots.binary_search_by_key(&new.expires, |lot| lot.expires) {
             Ok(same) => {
                 if let Some(lot) = self.lots.get_mut(same) {
-                    lot.amount = plus(lot.amount, amount);
+                    lot.join(&new);
                 }
             }
-            Err(at) => self.lots.insert(at, Lot { amount, expires }),
+            Err(at) => self.lots.insert(at, new),
         }
         if self.lots.len() > MOST {
             self.join();
@@ -105,9 +135,28 @@ impl Lots {
         if let Some(at) = closest {
             let first = self.lots.remove(at);
             if let Some(second) = self.lots.get_mut(at) {
-                second.amount = plus(second.amount, first.amount);
+                second.join(&first);
             }
         }
+    }
+
+    /// A period that begins at `start` was granted, or none will be: what was granted until then at most, and stayed for
+    /// want of it, has expired when it was to. It leaves as everything does that has expired: nothing is set aside until
+    /// it has, and what holds cover of it stays theirs.
+    pub(super) fn close(&mut self, start: i64) {
+        for mut lot in std::mem::take(&mut self.lots) {
+            if let Some(ends) = lot.ends.filter(|ends| *ends <= start) {
+                (lot.expires, lot.ends) = (ends, None);
+            }
+            self.insert(lot);
+        }
+    }
+
+    /// Whether `close` would change anything.
+    pub(super) fn closes(&self, start: i64) -> bool {
+        self.lots
+            .iter()
+            .any(|lot| lot.ends.is_some_and(|ends| ends <= start))
     }
 
     /// Takes out what has expired at `now`: what leaves the balance at once, lot by lot. What `held` covers (all that is

@@ -14,7 +14,9 @@
 //! - `consume` charges for what a service of ours did: a call without a driver.
 //! - `grant` brings cbT in, each under the name of an operation that happens once. What expires is a lot: the head burns
 //!   lots late (soonest first, by what was consumed since they were written down), so a call never touches them.
-//! - `expire` takes out what a lot has left when its time has come, but for what running calls hold of it.
+//! - `expire` takes out what a lot has left when its time has come, but for what running calls hold of it. A period's lot
+//!   stays for a grace after it, since the next one may be paid late; with the next one's grant (or `begin`, where that
+//!   brings nothing by itself, or `close`, where none comes) it has expired, in the same update.
 //!
 //! Invariants (tests/suite/ledger*.rs): the deltas of all entries add up to the balance, their `held` to what is held;
 //! `avail` is never below zero; numbers have no gap and each entry's balance is the one before plus its delta; every hold
@@ -36,6 +38,7 @@ mod movement;
 mod named;
 mod operation;
 mod order;
+mod period;
 mod refund;
 mod reserve;
 mod settle;
@@ -57,6 +60,7 @@ pub use operation::{LineReason, Operation};
 pub use order::{
     GRANT_REQUESTED, GrantOrder, GrantView, RefundOrder, RefundView, on_event, order, order_refund,
 };
+pub use period::{begin, close};
 pub use refund::{Adjust, Adjusted, REFUND_REQUESTED, Refund, adjust, refund};
 pub use reserve::{HoldRequest, Refused, Reserve, reserve};
 pub use settle::{Ended, end};

@@ -11,7 +11,7 @@ use crate::ids::UserId;
 use crate::store::{Cond, Outcome, Update, keys};
 
 /// How often somebody who wants the head to stand still while it is changed may want so.
-const EXACT: u32 = 6;
+pub(super) const EXACT: u32 = 6;
 
 /// What was read before a movement is decided.
 pub(super) struct Seen<'a> {

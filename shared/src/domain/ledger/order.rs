@@ -1,6 +1,6 @@
 //! Orders: what operators grant, and give back of a call's charge, carried out once.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,6 +99,7 @@ async fn carry_out(app: &App, ordered: GrantView) -> Result<()> {
         reason: ordered.reason,
         until: Until::Unchanged,
         expires: None,
+        grace: SignedDuration::ZERO,
         period: None,
     };
     match grant(app, ordered.user_id, &ordered_grant).await {

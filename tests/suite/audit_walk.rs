@@ -1,6 +1,7 @@
 //! The audit walk: every live write as it succeeds, as it is refused, and while the log cannot be written.
 
 use camarad::domain::audit::person;
+use camarad::domain::audit::view::views;
 use camarad::ids::UserId;
 use camarad::store::record::{Action, AuditRecord};
 use camarad_tests::app::{Answer, Client};
@@ -327,15 +328,25 @@ async fn a_write_that_is_refused_leaves_no_record() {
     }
 }
 
+/// Whom a refused request is known to come from.
+enum Known {
+    /// From this person.
+    Person,
+    /// From whoever has something of a person.
+    Owner,
+    /// From nobody that is known.
+    Nobody,
+}
+
 /// What of the refusals is on record: where somebody may be trying to get in as another.
 #[tokio::test]
 async fn the_refusals_that_are_on_record_are_these() {
     let w = World::new().await;
     for (name, action, known) in [
-        ("POST /api/auth/2fa", Action::UserLoginFailed, true),
-        ("POST /api/auth/step-up", Action::UserLoginFailed, true),
-        ("POST /api/auth/magic-link/verify", Action::UserLoginFailed, false),
-        ("POST /api/auth/refresh", Action::SessionRevoked, false),
+        ("POST /api/auth/2fa", Action::UserLoginFailed, Known::Person),
+        ("POST /api/auth/step-up", Action::UserLoginFailed, Known::Person),
+        ("POST /api/auth/magic-link/verify", Action::UserLoginFailed, Known::Nobody),
+        ("POST /api/auth/refresh", Action::SessionRevoked, Known::Owner),
     ] {
         let route = routes::live().into_iter().find(|r| r.name() == name).unwrap();
         let spoilt = w.spoilt(&route).await;
@@ -348,16 +359,25 @@ async fn the_refusals_that_are_on_record_are_these() {
         let left = new(&before, w.records().await);
         let actions: Vec<_> = left.iter().map(|r| r.action).collect();
         assert_eq!(actions, [action], "{name}");
-        if known {
-            attributed(&w, &route, &left[0], spoilt.user, &answer).await;
-        } else {
-            // Who it was is just what is not known: a network is left, and no client.
-            assert_eq!(left[0].network.as_deref(), Some("203.0.113.0/24"), "{name}");
-            assert_eq!(
-                (left[0].actor.person(), &left[0].personal),
-                (None, &None),
-                "{name}"
-            );
+        match known {
+            Known::Person => attributed(&w, &route, &left[0], spoilt.user, &answer).await,
+            // Somebody has a token of a person: who they are is not known, where they are is the person's to see.
+            Known::Owner => {
+                let record = &left[0];
+                assert_eq!(record.actor.person(), None, "{name}");
+                assert!(record.network.is_none() && record.personal.is_some(), "{name}");
+                let shown = views(&w.t.app, vec![record.clone()]).await.unwrap();
+                assert_eq!(shown[0].ip.as_deref(), Some("203.0.113.7"), "{name}");
+            }
+            // Whose it is is just what is not known: a network is left, and no client.
+            Known::Nobody => {
+                assert_eq!(left[0].network.as_deref(), Some("203.0.113.0/24"), "{name}");
+                assert_eq!(
+                    (left[0].actor.person(), &left[0].personal),
+                    (None, &None),
+                    "{name}"
+                );
+            }
         }
     }
 }

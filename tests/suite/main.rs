@@ -25,6 +25,7 @@ mod auth;
 mod auth_github;
 mod auth_link;
 mod auth_magic_link;
+mod auth_mail_limits;
 mod auth_openid;
 mod auth_refresh;
 mod auth_refused;

@@ -16,14 +16,14 @@ use camarad::domain::auth::sessions::Session;
 use camarad::domain::auth::step_up::{self, Asker, Way};
 use camarad::error::{Error, Result};
 use camarad::http::cookies::{self, LINK_COOKIE, MFA_COOKIE, STATE_COOKIE, cookie};
-use camarad::http::limit::Guest;
+use camarad::http::limit::{self, Guest};
 use camarad::http::problem::{Problem, PublicWriteProblems, WriteProblems};
 use camarad::http::{Body, Caller, OptionalBody};
 use camarad::reply::Reply;
+use camarad::store::limits::MAILS_TO_PROVE;
 use serde::{Deserialize, Serialize};
 
 use crate::answers;
-use crate::magic_link::limits_of_mail;
 
 fn answer(code: Option<Code>, recovery: Option<String>) -> Result<Answer> {
     match (code, recovery) {
@@ -213,7 +213,7 @@ async fn go_on(
     (way, wish): (&str, Wish),
 ) -> Result<Response> {
     if way == EMAIL_PROVIDER {
-        limits_of_mail(parts, app, cause, &asker.user.email).await?;
+        limit::hit(parts, app, MAILS_TO_PROVE, &asker.user.id.to_string()).await?;
         let binding = cookies::binding(&parts.headers, LINK_COOKIE);
         step_up::by_mail(app, cause, asker, (&binding, wish)).await?;
         let cookie = cookies::set(LINK_COOKIE, &binding, LINK_LIFE.as_secs())?;

@@ -6,8 +6,9 @@ mod magic_link;
 mod page;
 mod provider;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::CACHE_CONTROL;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use camarad::app::App;
@@ -211,13 +212,37 @@ async fn refresh(
 
 /// Sign out
 ///
-/// Ends the session: its refresh token at once, its access token at once for writes and within ten minutes for reads.
+/// Ends the session: its refresh token at once, its access token at once for writes and within ten minutes for reads. A
+/// browser whose access token is over is signed out by its refresh cookie. Whatever the answer, its cookies are gone, unless
+/// another site asked.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "auth",
-    responses((status = 204, description = "The session has ended, the cookies are gone."), ReadProblems))]
-async fn logout(State(app): State<App>, who: Caller) -> Result<Response> {
+    responses((status = 204, description = "The session has ended, the cookies are gone.", headers(("Set-Cookie" = String))), ReadProblems))]
+async fn logout(State(app): State<App>, mut parts: Parts) -> Result<Response> {
+    let from_elsewhere = cookies::not_from_elsewhere(&parts.headers, app.config()).is_err();
+    let ended = match Caller::from_request_parts(&mut parts, &app).await {
+        Ok(who) => signed_out(&app, &who).await,
+        Err(Error::Unauthenticated(why)) => by_refresh_cookie(&app, &mut parts, why).await,
+        Err(error) => Err(error),
+    };
+    let answer = ended.map(|()| Reply::no_content());
+    if from_elsewhere {
+        return Ok(answer.into_response());
+    }
+    Ok((cookies::clear_all()?, answer).into_response())
+}
+
+async fn signed_out(app: &App, who: &Caller) -> Result<()> {
     let own = (who.user, who.session()?);
-    sessions::revoke(&app, &who.context, own, Action::UserLogout, "signed out").await?;
-    Ok((answers::no_cookies()?, Reply::no_content()).into_response())
+    sessions::revoke(app, &who.context, own, Action::UserLogout, "signed out").await
+}
+
+/// Ends the session of a browser whose access token is over, as long as its refresh token is one of it.
+async fn by_refresh_cookie(app: &App, parts: &mut Parts, why: &'static str) -> Result<()> {
+    Guest::from_request_parts(parts, app).await?;
+    let context = Context::from_request_parts(parts, app).await?;
+    let token = cookie(&parts.headers, REFRESH_COOKIE).ok_or(Error::Unauthenticated(why))?;
+    cookies::only_from_frontend(&parts.headers, app.config())?;
+    rotation::sign_out(app, &context, token).await
 }
 
 /// Who is signed in, and since when

@@ -18,7 +18,7 @@ use camarad::http::problem::{Problem, PublicProblems};
 use camarad::http::{Body, FormOrBody, Query};
 use camarad::reply::Reply;
 use camarad::store::keys;
-use camarad::store::limits::{MAILS_TO_ADDRESS, MAILS_TO_ASKER};
+use camarad::store::limits::{MAILS_BY_ASKER, MAILS_BY_ASKER_TO_ONE, MAILS_TO_ONE};
 use serde::{Deserialize, Serialize};
 
 use crate::{answers, page};
@@ -50,8 +50,9 @@ pub(super) struct LinkAsked {
 
 /// Get a link to sign in with, by mail
 ///
-/// The answer is the same whether or not the address has an account: who has none gets one by opening the link. At
-/// most 5 links an hour go to an address, and 20 an hour are asked for from one.
+/// The answer is the same whether or not the address has an account: who has none gets one by opening the link. An address
+/// of the network asks for 20 links an hour, of which 5 go to one mailbox; a mailbox gets 30 an hour. Beyond the last two the
+/// answer stays the same, and no mail goes out.
 #[utoipa::path(post, path = "/api/auth/magic-link", tag = "auth", security(()), request_body = AskForLink,
     responses((status = 202, description = "A mail is under way.", body = LinkAsked),
         (status = 400, description = "The body is not JSON.", body = Problem, content_type = "application/problem+json"),
@@ -67,17 +68,25 @@ pub(super) async fn ask(
     Body(req): Body<AskForLink>,
 ) -> Result<Reply<LinkAsked>> {
     let wish = Wish::of(app.config(), "", (req.return_to.as_deref(), req.mode))?;
-    limits_of_mail(&parts, &app, &context, req.email.as_str()).await?;
-    magic_link::ask(&app, &context, &req.email, wish).await?;
+    if has_room(&parts, &app, &context, &req.email).await? {
+        magic_link::ask(&app, &context, &req.email, wish).await?;
+    }
     Reply::accepted(&LinkAsked {
         expires_in: LINK_LIFE.as_secs(),
     })
 }
 
-/// Counts a mail with a link, for who asks and for who gets it.
-pub(super) async fn limits_of_mail(parts: &Parts, app: &App, cause: &Context, email: &str) -> Result<()> {
-    limit::hit(parts, app, MAILS_TO_ASKER, &limit::address(cause)).await?;
-    limit::hit(parts, app, MAILS_TO_ADDRESS, &keys::digest(email)).await
+/// Whether one more mail may go out. Only the count of who asks is theirs to know: how many links went to a mailbox says
+/// whether somebody is signing in there. What the asker sent to this mailbox comes before what everybody did, so that
+/// nobody's flood takes from the rest.
+async fn has_room(parts: &Parts, app: &App, cause: &Context, email: &EmailAddress) -> Result<bool> {
+    limit::hit_by_guest(parts, app, MAILS_BY_ASKER).await?;
+    let mailbox = keys::digest(&email.mailbox());
+    let pair = format!("{}-{mailbox}", limit::address(cause));
+    Ok(
+        limit::has_room(app, cause, (MAILS_BY_ASKER_TO_ONE, &pair)).await?
+            && limit::has_room(app, cause, (MAILS_TO_ONE, &mailbox)).await?,
+    )
 }
 
 #[derive(Debug, Deserialize, garde::Validate, utoipa::IntoParams)]

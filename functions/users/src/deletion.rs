@@ -1,11 +1,12 @@
 //! `DELETE /api/user` and `/api/user/deletion`.
 
 use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse, Response};
 use camarad::app::App;
 use camarad::domain::users::deletion::{self, DeletionView, StatusToken};
 use camarad::error::{Error, Result};
 use camarad::http::problem::{ReadProblems, WriteProblems};
-use camarad::http::{Body, Caller, Fresh, Once};
+use camarad::http::{cookies, Body, Caller, Fresh, Once};
 use camarad::ids::UserId;
 use camarad::reply::Reply;
 use http::header::AUTHORIZATION;
@@ -46,17 +47,18 @@ struct DeleteAccount {
 /// without anything personal. The answer's `statusToken` shows how far it is.
 #[utoipa::path(delete, path = "/api/user", tag = "users", request_body = DeleteAccount,
     params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = DeletionView), WriteProblems))]
+    responses((status = 202, body = DeletionView, headers(("Set-Cookie" = String))), WriteProblems))]
 async fn delete_account(
     State(app): State<App>,
     who: Fresh,
     once: Once,
     Body(_): Body<DeleteAccount>,
-) -> Result<Reply<DeletionView>> {
+) -> Result<Response> {
     let caller = who.caller;
     let once = once.secret(&app).await?;
     let work = deletion::request(&app, &caller.context, caller.user, once.key());
-    once.run(&app, work).await
+    let deleting = once.run(&app, work).await?;
+    Ok((cookies::clear_all()?, deleting).into_response())
 }
 
 /// How far the deletion of your account is

@@ -52,9 +52,17 @@ impl Checked {
         let Some(refusal) = Refusal::first(app, &who, bound, claimed.context.now) else {
             return;
         };
-        if let Ok(cause) = claimed.clone().cause(app).await {
-            refusal.record(app, &cause).await;
+        let session = match claimed.credential {
+            Credential::Session(id) => Some(keys::session(claimed.user, id)),
+            Credential::ApiKey(_) => None,
+        };
+        let Ok(mut cause) = claimed.clone().cause(app).await else { return };
+        if let Some(session) = session {
+            // What is still without the person's key is kept without address and client.
+            let known = app.db().get::<Session>(&session).await;
+            cause.person_key = known.ok().flatten().and_then(|s| s.person_key);
         }
+        refusal.record(app, &cause).await;
     }
 }
 

@@ -1,10 +1,12 @@
 //! The cookies of a browser. All have the `__Host-` prefix (RFC 6265bis §4.1.3.2): sent to this host alone, over TLS
 //! alone, and no subdomain can plant one.
 
-use http::{HeaderMap, HeaderValue};
+use axum::response::AppendHeaders;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use super::caller::{ACCESS_COOKIE, cookie};
-pub use super::origin::only_from_frontend;
+pub use super::origin::{not_from_elsewhere, only_from_frontend};
 use crate::error::{Error, Result};
 use crate::random;
 
@@ -44,6 +46,21 @@ pub fn set(name: &str, value: &str, seconds: i64) -> Result<HeaderValue> {
     }
     let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
     HeaderValue::from_str(&text).map_err(Error::internal)
+}
+
+/// The Set-Cookie headers that take every cookie of ours away.
+///
+/// # Errors
+/// Those of `clear`.
+pub fn clear_all() -> Result<AppendHeaders<[(HeaderName, HeaderValue); 5]>> {
+    let gone = |name| Ok::<_, Error>((SET_COOKIE, clear(name)?));
+    Ok(AppendHeaders([
+        gone(ACCESS_COOKIE)?,
+        gone(REFRESH_COOKIE)?,
+        gone(MFA_COOKIE)?,
+        gone(STATE_COOKIE)?,
+        gone(LINK_COOKIE)?,
+    ]))
 }
 
 /// A Set-Cookie header that takes the cookie away.

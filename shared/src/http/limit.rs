@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::caller::context;
 use crate::app::App;
 use crate::context::Context;
+use crate::domain::audit::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::keys;
 use crate::store::limits::{AUTH, Limit, Standing};
@@ -90,9 +91,56 @@ pub async fn hit(parts: &Parts, app: &App, limit: Limit, who: &str) -> Result<()
     note(parts, limit, app.limits().hit(app.db(), limit, who, now).await)
 }
 
-/// What a client's address is counted as: SHA-256, as addresses are personal. Those without one count together.
+/// Counts this request against a limit that its sender must not learn of: no header tells, and whether there is room is
+/// the answer.
+///
+/// # Errors
+/// `Unavailable` when the table does not answer and the limit is a closed one.
+pub async fn has_room(app: &App, cause: &Context, (limit, who): (Limit, &str)) -> Result<bool> {
+    match app.limits().hit(app.db(), limit, who, cause.now).await {
+        Ok(_) => Ok(true),
+        Err(Error::RateLimited { .. }) => {
+            let bound = (limit.max, limit.window_s);
+            refused(app, cause, (limit.class, who), bound).await;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts on record, in the platform's log and once a window, that somebody was refused who is not signed in.
+async fn refused(app: &App, cause: &Context, (class, who): (&'static str, &str), bound: (u32, u32)) {
+    if let Some(refusal) = Refusal::first(app, &format!("{class}#{who}"), bound, cause.now) {
+        refusal.record_of_nobody(app, cause, class).await;
+    }
+}
+
+/// Counts a request of somebody who is not signed in.
+///
+/// # Errors
+/// Those of `hit`.
+pub async fn hit_by_guest(parts: &Parts, app: &App, limit: Limit) -> Result<()> {
+    let context = context(parts)?;
+    let who = address(&context);
+    let counted = hit(parts, app, limit, &who).await;
+    if matches!(counted, Err(Error::RateLimited { .. })) {
+        let bound = (limit.max, limit.window_s);
+        Box::pin(refused(app, &context, (limit.class, &who), bound)).await;
+    }
+    counted
+}
+
+/// What a client's address is counted as: SHA-256, as addresses are personal. Those without one count together; so do
+/// those of one IPv6 network of 64 bits, as one customer has no less.
 pub fn address(context: &Context) -> String {
-    keys::digest(context.ip.as_deref().unwrap_or("unknown"))
+    let told = context.ip.as_deref().unwrap_or("unknown");
+    match told.parse::<std::net::Ipv6Addr>() {
+        Ok(ip) if ip.to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = ip.segments();
+            keys::digest(&format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"))
+        }
+        _ => keys::digest(told),
+    }
 }
 
 /// Somebody who posts to sign-in without being signed in, limited by address.
@@ -103,9 +151,8 @@ impl FromRequestParts<App> for Guest {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let context = context(parts)?;
         super::origin::not_from_elsewhere(&parts.headers, app.config())?;
-        hit(parts, app, AUTH, &address(&context)).await.map(|()| Self)
+        hit_by_guest(parts, app, AUTH).await.map(|()| Self)
     }
 }
 
@@ -145,6 +192,20 @@ mod tests {
         );
         standings.add(USER, standing(USER, 0, 12));
         assert_eq!(told(&standings).1.as_deref(), Some("\"user\";r=0;t=12"));
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let counted = |ip: &str| {
+            address(&Context {
+                ip: Some(ip.into()),
+                ..Context::system("test", jiff::Timestamp::UNIX_EPOCH)
+            })
+        };
+        assert_eq!(counted("2001:db8:1:2::1"), counted("2001:db8:1:2:ffff::9"));
+        assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
+        assert_ne!(counted("203.0.113.7"), counted("203.0.113.8"));
+        assert_ne!(counted("::ffff:203.0.113.7"), counted("::ffff:203.0.113.8"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn only_from_frontend(headers: &HeaderMap, config: &Config) -> Result<()> {
 ///
 /// # Errors
 /// `Forbidden`.
-pub(super) fn not_from_elsewhere(headers: &HeaderMap, config: &Config) -> Result<()> {
+pub fn not_from_elsewhere(headers: &HeaderMap, config: &Config) -> Result<()> {
     let own = config.frontend_origins.iter().chain([&config.public_url]);
     let good = match (
         text(headers, header::ORIGIN.as_str()),

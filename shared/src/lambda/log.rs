@@ -72,7 +72,18 @@ impl<W: Write> Write for Line<'_, W> {
 }
 
 /// How a word begins that must not be read, and what stands there instead.
-const BEGINNINGS: [(&str, &str); 3] = [("arn:", "[arn]"), ("eyJ", "[token]"), ("cbk_", "[key]")];
+const BEGINNINGS: [(&str, &str); 9] = [
+    ("arn:", "[arn]"),
+    ("eyJ", "[token]"),
+    ("cbk_", "[key]"),
+    ("camr_", "[token]"),
+    ("del_", "[token]"),
+    ("sk_", "[key]"),
+    ("rk_", "[key]"),
+    ("whsec_", "[key]"),
+    // A mailed link's secret, and its owner's address.
+    ("token=", "token=[token]"),
+];
 
 /// Characters that words of logs are made of; an ARN's, a token's and a key's are among them.
 fn in_word(c: char) -> bool {
@@ -97,17 +108,13 @@ fn clean(line: &str, table: Option<&str>) -> String {
 }
 
 fn cleaned_word(word: &str, table: Option<&str>) -> String {
-    let hidden = BEGINNINGS
-        .iter()
-        .filter_map(|(beginning, instead)| word.find(beginning).map(|at| (at, *instead)))
-        .min();
-    let (kept, instead) = match hidden {
-        // `eyJ` and `cbk_` count where a word or a part of it begins, as they may be a part of a longer one by chance.
-        Some((at, instead)) if at == 0 || !word[..at].ends_with(|c: char| c.is_ascii_alphanumeric()) => {
-            (&word[..at], instead)
-        }
-        _ => (word, ""),
-    };
+    // They count where a word or a part of it begins, as they may be a part of a longer one by chance.
+    let begins = |at: usize| !word[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+    let hidden = BEGINNINGS.iter().filter_map(|(beginning, instead)| {
+        let mut places = word.match_indices(beginning).map(|(at, _)| at);
+        places.find(|at| begins(*at)).map(|at| (at, *instead))
+    });
+    let (kept, instead) = hidden.min().map_or((word, ""), |(at, instead)| (&word[..at], instead));
     let kept = match table {
         Some(table) if named(kept, table) => kept.replace(table, "[table]"),
         _ => kept.to_owned(),
@@ -139,6 +146,14 @@ mod tests {
             ),
             ("token=eyJhbGciOi.eyJz.c2ln,", "token=[token],"),
             ("key cbk_live_abc", "key [key]"),
+            ("session camr_0abc_0def_xyz-_ over", "session [token] over"),
+            ("deletion del_0abc.x, task_1 model_2", "deletion [token], task_1 model_2"),
+            ("of abcbk_1/cbk_test_1", "of abcbk_1/[key]"),
+            ("keys sk_live_1, rk_test_2 and whsec_3=", "keys [key], [key] and [key]"),
+            (
+                "GET https://api.example/api/auth/magic-link/verify?token=t.again.abc-_.YW5u HTTP/1.1",
+                "GET https://api.example/api/auth/magic-link/verify?token=[token] HTTP/1.1",
+            ),
             ("\"heyJude\" abcbk_ kept", "\"heyJude\" abcbk_ kept"),
             ("ünïcode \\\"arn:x\\\" ü", "ünïcode \\\"[arn]\\\" ü"),
         ] {

@@ -57,19 +57,34 @@ pub const AUTH: Limit = Limit {
     ..USER
 };
 
-/// Links to sign in with that are mailed to one e-mail address.
-pub const MAILS_TO_ADDRESS: Limit = Limit {
-    class: "mail-to",
-    max: 5,
+/// Links to sign in with that one network address asks for.
+pub const MAILS_BY_ASKER: Limit = Limit {
+    class: "mail-by",
+    max: 20,
     window_s: 3_600,
     unreachable: Unreachable::Refuse,
 };
 
-/// Such links that are asked for from one network address.
-pub const MAILS_TO_ASKER: Limit = Limit {
-    class: "mail-by",
-    max: 20,
-    ..MAILS_TO_ADDRESS
+/// Those of them that go to one mailbox: so that somebody else's asking takes nothing from what its owner may ask for.
+pub const MAILS_BY_ASKER_TO_ONE: Limit = Limit {
+    class: "mail-pair",
+    max: 5,
+    ..MAILS_BY_ASKER
+};
+
+/// Links to one mailbox, whoever asks: so that nobody's is flooded from many addresses.
+pub const MAILS_TO_ONE: Limit = Limit {
+    class: "mail-to",
+    max: 30,
+    ..MAILS_BY_ASKER
+};
+
+/// Links that one person gets to prove once more who they are. A count of its own, as whoever is not signed in cannot
+/// move it.
+pub const MAILS_TO_PROVE: Limit = Limit {
+    class: "mail-again",
+    max: 5,
+    ..MAILS_BY_ASKER
 };
 
 /// Messages to an agent: they cost money. The maximum is the plan's of whoever pays, which a call's admission learns.

@@ -64,24 +64,30 @@ impl Refusal {
         }
     }
 
+    /// Records it in the platform's log, of somebody who is not known; `class` is the limit's name.
+    pub async fn record_of_nobody(&self, app: &App, cause: &Context, class: &str) {
+        let what = (Scope::Platform, class.to_owned());
+        if let Err(error) = self.put(app, cause, what).await {
+            tracing::warn!(request.id = cause.request_id, error = %error, "a refusal could not be recorded");
+        }
+    }
+
     async fn write(&self, app: &App, cause: &Context) -> Result<()> {
-        let Some(user) = cause.actor.person() else {
-            return Ok(());
-        };
+        match cause.actor.person() {
+            Some(user) => self.put(app, cause, (Scope::Account(user), user.to_string())).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn put(&self, app: &App, cause: &Context, (scope, resource): (Scope, String)) -> Result<()> {
         let detail = json!({"limit": self.limit, "windowSeconds": self.window_s});
-        let what = (Action::ApiRateLimited, Scope::Account(user));
+        let what = (Action::ApiRateLimited, scope);
         // The time of the window, so that the record's key is the same in all instances.
         let cause = Context {
             now: self.begins,
             ..cause.clone()
         };
-        let record = AuditRecord::new(
-            AuditId::from_bytes(self.id),
-            &cause,
-            what,
-            user.to_string(),
-            detail,
-        )?;
+        let record = AuditRecord::new(AuditId::from_bytes(self.id), &cause, what, resource, detail)?;
         app.db().put(&record, Some(&Cond::item_absent())).await?;
         Ok(())
     }

@@ -174,6 +174,8 @@ async fn late(
     }
     tracing::warn!(session.id = %session.id, "a refresh token was used again: its session ends");
     let family = (token.user, token.session);
+    // Which of two hands this is, is not known, so the actor stays nobody; where it came from is its person's to see.
+    let cause = &cause.with_key(session.person_key);
     sessions::revoke(
         app,
         cause,
@@ -183,6 +185,25 @@ async fn late(
     )
     .await?;
     Err(refused())
+}
+
+/// Ends the session that a refresh token belongs to, whichever of its tokens it is. One that has ended already is no
+/// error.
+///
+/// # Errors
+/// `Unauthenticated` when it is no token of any session.
+pub async fn sign_out(app: &App, cause: &Context, presented: &str) -> Result<()> {
+    let token = RefreshToken::parse(presented).ok_or_else(refused)?;
+    let family = (token.user, token.session);
+    let session: Option<Session> = app.db().get(&keys::session(family.0, family.1)).await?;
+    let session = session
+        .filter(|s| s.family_hash == token.family_hash() && s.pending_until.is_none())
+        .ok_or_else(refused)?;
+    if !session.is_live(cause.now) {
+        return Ok(());
+    }
+    let cause = &cause.signed_in(family.0, family.1).with_key(session.person_key);
+    sessions::revoke(app, cause, family, Action::UserLogout, "signed out").await
 }
 
 #[cfg(test)]

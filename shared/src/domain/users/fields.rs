@@ -70,10 +70,34 @@ impl EmailAddress {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The mailbox that mail to it ends in, as far as its spelling tells: without a `+tag`, and at Gmail without dots. For
+    /// limits alone: who has an account is told apart by the address itself.
+    pub fn mailbox(&self) -> String {
+        let (local, domain) = self.0.split_once('@').unwrap_or((&self.0, ""));
+        let name = local.split('+').next().filter(|n| !n.is_empty()).unwrap_or(local);
+        match domain {
+            "gmail.com" | "googlemail.com" => format!("{}@gmail.com", name.replace('.', "")),
+            _ => format!("{name}@{domain}"),
+        }
+    }
+}
+
+/// The domain as mail servers know it: a name in other letters as IDNA writes it (UTS 46), so that both spellings are one.
+fn mail_domain(domain: &str) -> Option<String> {
+    if domain.is_ascii() {
+        return Some(domain.to_owned());
+    }
+    // The URL standard's host would decode these first.
+    match url::Host::parse(domain).ok().filter(|_| !domain.contains('%'))? {
+        url::Host::Domain(name) => Some(name),
+        url::Host::Ipv4(_) | url::Host::Ipv6(_) => None,
+    }
 }
 
 fn email_address(text: &str) -> Option<String> {
-    let email = text.trim().to_ascii_lowercase();
+    let (local, domain) = text.trim().split_once('@')?;
+    let email = format!("{local}@{}", mail_domain(domain)?).to_ascii_lowercase();
     let (local, domain) = email.split_once('@')?;
     let odd = |c: u8| !c.is_ascii_alphanumeric() && !b".!#$%&'*+/=?^_`{|}~-".contains(&c);
     let label = |l: &str| {
@@ -136,6 +160,9 @@ mod tests {
             parsed("o'neil+x@sub.example.co"),
             Some("o'neil+x@sub.example.co".into())
         );
+        for spelling in ["a@exämple.com", "A@EXÄMPLE.com", "a@xn--exmple-cua.com"] {
+            assert_eq!(parsed(spelling), Some("a@xn--exmple-cua.com".into()), "{spelling}");
+        }
         let long = format!("{}@example.com", "a".repeat(65));
         for text in [
             "",
@@ -153,13 +180,23 @@ mod tests {
             "a@example.com\nBcc: b@example.com",
             "a\0@example.com",
             "ä@example.com",
-            "a@exämple.com",
+            "a@exämple.com%2eevil.example",
+            "a@１２７.0.0.1",
             "a,b@example.com",
             "\"a\"@example.com",
             &long,
         ] {
             assert_eq!(parsed(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_mailbox_is_one_however_its_address_is_decorated() {
+        let mailbox = |text: &str| EmailAddress::parse(text).unwrap().mailbox();
+        assert_eq!(mailbox("ann+1@example.com"), "ann@example.com");
+        assert_eq!(mailbox("a.n.n@example.com"), "a.n.n@example.com");
+        assert_eq!(mailbox("A.n.n+x+y@GoogleMail.com"), mailbox("ann@gmail.com"));
+        assert_eq!(mailbox("+@example.com"), "+@example.com");
     }
 
     #[test]

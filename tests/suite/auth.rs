@@ -346,10 +346,10 @@ async fn a_browser_signs_out_after_its_access_token_is_over() {
     let user = browser.get("/api/user").await.json(200)["id"].as_str().unwrap().to_owned();
     s.t.clock.advance(SignedDuration::from_mins(11));
     // Not for another site, with cookies or without, and its answer leaves the cookies alone.
-    for elsewhere in [browser.clone(), s.t.anonymous()] {
+    for (elsewhere, status) in [(browser.clone(), 403), (s.t.anonymous(), 401)] {
         let elsewhere = elsewhere.header("Origin", "https://evil.example");
         let refused = elsewhere.send("POST", "/api/auth/logout", None).await;
-        refused.assert_problem(403, "forbidden");
+        assert_eq!(refused.status, status, "{}", refused.body);
         assert!(refused.header("set-cookie").is_none());
     }
     let here = browser.header("Origin", ORIGIN);

@@ -238,11 +238,12 @@ async fn signed_out(app: &App, who: &Caller) -> Result<()> {
 
 /// Ends the session of a browser whose access token is over, as long as its refresh token is one of it.
 async fn by_refresh_cookie(app: &App, parts: &mut Parts, why: &'static str) -> Result<()> {
+    let token = cookie(&parts.headers, REFRESH_COOKIE).ok_or(Error::Unauthenticated(why))?;
+    let token = token.to_owned();
+    cookies::only_from_frontend(&parts.headers, app.config())?;
     Guest::from_request_parts(parts, app).await?;
     let context = Context::from_request_parts(parts, app).await?;
-    let token = cookie(&parts.headers, REFRESH_COOKIE).ok_or(Error::Unauthenticated(why))?;
-    cookies::only_from_frontend(&parts.headers, app.config())?;
-    rotation::sign_out(app, &context, token).await
+    rotation::sign_out(app, &context, &token).await
 }
 
 /// Who is signed in, and since when

@@ -116,8 +116,9 @@ def listens(port: int) -> bool:
 
 def auth_providers(config: Config) -> str:
     provider = {"id": PROVIDER, "name": "Local sign-in", "kind": "oidc", "issuer": config.oidc, "clientId": CLIENT_ID}
+    provider.update(trustsEmail=True, operators=True)
     github = {"id": GITHUB_PROVIDER, "name": "Local GitHub", "kind": "github", "clientId": CLIENT_ID}
-    github.update(issuer=config.github, apiUrl=config.github + "/api/v3")
+    github.update(issuer=config.github, apiUrl=config.github + "/api/v3", trustsEmail=True)
     return json.dumps([provider, github], separators=(",", ":"))
 
 

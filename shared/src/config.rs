@@ -74,6 +74,46 @@ pub struct ProviderConfig {
     /// GitHub: its REST API, `https://api.github.com` unless told.
     #[serde(default)]
     pub api_url: Option<String>,
+    /// Whose addresses it may vouch for: these mail domains, in lower case, and no others. Of an empty list see
+    /// `trusts_email`.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// Whether its word is enough to make an account of an address; unless told, only Google's and GitHub's is. Who comes
+    /// with another address confirms it by mail first, and links the provider then.
+    #[serde(default)]
+    pub trusts_email: Option<bool>,
+    /// Whether operators may sign in with it, beside Google, GitHub and a mailed link.
+    #[serde(default)]
+    pub operators: bool,
+}
+
+/// Google's issuer. <https://developers.google.com/identity/openid-connect/openid-connect>
+const GOOGLE: &str = "https://accounts.google.com";
+
+impl ProviderConfig {
+    /// Whether it is one of those that everybody can have an account at, and that mail a code before they call an address
+    /// verified: no customer of theirs says what is verified. A GitHub on a server of its own is none of them.
+    fn is_well_known(&self) -> bool {
+        let is = |set: &str, usual: &str| set.is_empty() || set.trim_end_matches('/') == usual;
+        match self.kind {
+            ProviderKind::Oidc => self.issuer == GOOGLE,
+            ProviderKind::Github => {
+                is(&self.issuer, "https://github.com")
+                    && is(self.api_url.as_deref().unwrap_or_default(), "https://api.github.com")
+            }
+        }
+    }
+
+    /// Whether its word is enough that an address, in lower case, is somebody's.
+    pub fn vouches_for(&self, email: &str) -> bool {
+        let domain = email.rsplit('@').next().unwrap_or_default();
+        match self.trusts_email {
+            Some(false) => false,
+            _ if !self.domains.is_empty() => self.domains.iter().any(|d| d == domain),
+            Some(true) => true,
+            None => self.is_well_known(),
+        }
+    }
 }
 
 /// How a provider proves who signed in.
@@ -108,6 +148,8 @@ fn providers(json: &str) -> Result<Vec<ProviderConfig>> {
             "this id is there twice"
         } else if provider.kind == ProviderKind::Oidc && provider.issuer.is_empty() {
             "an OpenID provider has an issuer"
+        } else if provider.domains.iter().any(|d| d.is_empty() || *d != d.to_lowercase() || d.contains('@')) {
+            "a domain is written in lower case, without an @"
         } else {
             continue;
         };
@@ -187,6 +229,13 @@ impl Config {
         })
     }
 
+    /// Whether an operator's address counts as proven by this way to sign in: a mailed link, or a provider that no customer
+    /// of ours runs, unless the deployment names it for operators.
+    pub fn proves_operators(&self, provider: &str) -> bool {
+        let of_operators = |p: &ProviderConfig| p.operators || p.is_well_known();
+        provider == EMAIL_PROVIDER || self.providers.iter().any(|p| p.id == provider && of_operators(p))
+    }
+
     /// A setting that this function needs.
     ///
     /// # Errors
@@ -225,7 +274,52 @@ mod tests {
             let json = format!(r#"[{{"id":"{id}","name":"X","clientId":"c",{rest}}}]"#);
             assert!(providers(&json).is_err(), "{json}");
         }
+        for domain in ["", "Example.com", "@example.com"] {
+            let json = format!(
+                r#"[{{"id":"x","name":"X","issuer":"https://x.example","clientId":"c","domains":["{domain}"]}}]"#
+            );
+            assert!(providers(&json).is_err(), "{json}");
+        }
         let twin = r#"{"id":"x","name":"X","kind":"github","clientId":"c"}"#;
         assert!(providers(&format!("[{twin},{twin}]")).is_err());
+    }
+
+    #[test]
+    fn a_providers_word_on_an_address_counts_as_far_as_it_is_trusted() {
+        let of = |rest: &str| {
+            let json = format!(r#"[{{"id":"x","name":"X","clientId":"c",{rest}}}]"#);
+            providers(&json).unwrap().remove(0)
+        };
+        let word = |rest: &str| {
+            let provider = of(rest);
+            (
+                provider.vouches_for("ann@corp.example"),
+                provider.vouches_for("ann@corp.example.evil.example"),
+            )
+        };
+        let own = r#""issuer":"https://login.corp.example""#;
+        for (rest, expected) in [
+            (r#""issuer":"https://accounts.google.com""#.to_owned(), (true, true)),
+            (r#""kind":"github""#.to_owned(), (true, true)),
+            (r#""kind":"github","issuer":"https://git.corp.example""#.to_owned(), (false, false)),
+            (r#""kind":"github","apiUrl":"https://git.corp.example/api/v3""#.to_owned(), (false, false)),
+            (own.to_owned(), (false, false)),
+            (r#""issuer":"https://accounts.google.com.evil.example""#.to_owned(), (false, false)),
+            (format!(r#"{own},"trustsEmail":true"#), (true, true)),
+            (format!(r#"{own},"domains":["corp.example"]"#), (true, false)),
+            (format!(r#"{own},"trustsEmail":true,"domains":["corp.example"]"#), (true, false)),
+            (format!(r#"{own},"trustsEmail":false,"domains":["corp.example"]"#), (false, false)),
+            (r#""kind":"github","trustsEmail":false"#.to_owned(), (false, false)),
+        ] {
+            assert_eq!(word(&rest), expected, "{rest}");
+        }
+        let config = |rest: &str| Config {
+            providers: vec![of(rest)],
+            ..Config::default()
+        };
+        assert!(config(r#""kind":"github""#).proves_operators("x"));
+        assert!(!config(&format!(r#"{own},"trustsEmail":true"#)).proves_operators("x"));
+        assert!(config(&format!(r#"{own},"operators":true"#)).proves_operators("x"));
+        assert!(Config::default().proves_operators("email") && !Config::default().proves_operators("x"));
     }
 }

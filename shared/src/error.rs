@@ -32,6 +32,9 @@ pub enum SignInRefusal {
     /// The provider does not vouch for the e-mail address.
     #[error("the provider has not verified this e-mail address")]
     EmailUnverified,
+    /// No mail can be sent to the e-mail address.
+    #[error("no mail can be sent to this e-mail address: use another one")]
+    EmailUnusable,
 }
 
 /// Everything that can go wrong, told in terms of the caller's request.
@@ -189,7 +192,7 @@ impl Error {
             | Self::AllocationExhausted
             | Self::SubscriptionRequired
             | Self::PaymentFailed => 402,
-            Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified) => 403,
+            Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified | SignInRefusal::EmailUnusable) => 403,
             Self::Forbidden(_) | Self::InsufficientScope(_) => 403,
             Self::StepUpRequired | Self::PlanLimit { .. } => 403,
             Self::NotFound => 404,
@@ -220,6 +223,7 @@ impl Error {
             Self::SignIn(SignInRefusal::Failed) => "sign_in_failed",
             Self::SignIn(SignInRefusal::Denied) => "access_denied",
             Self::SignIn(SignInRefusal::EmailUnverified) => "email_not_verified",
+            Self::SignIn(SignInRefusal::EmailUnusable) => "email_not_usable",
             Self::InsufficientCbt => "insufficient_cbt",
             Self::PaymentFailed => "payment_failed",
             Self::AllocationExhausted => "allocation_exhausted",

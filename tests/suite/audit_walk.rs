@@ -62,6 +62,10 @@ const WRITES: &[(&str, Leaves)] = &[
     ("POST /api/auth/magic-link/verify", Records(&[Action::UserLogin])),
     ("POST /api/auth/step-up", Records(&[Action::UserLogin])),
     (
+        "POST /api/users/{id}/sessions/revoke",
+        Records(&[Action::SessionRevoked, Action::SessionRevoked]),
+    ),
+    (
         "DELETE /api/user/security/2fa",
         Records(&[Action::SettingsUpdated]),
     ),

@@ -61,6 +61,7 @@ impl World {
             name: "Local".into(),
             issuer: peer.issuer.clone(),
             client_id: peer.client_id.clone(),
+            trusts_email: Some(true),
             ..ProviderConfig::default()
         };
         let faults = Faults::new(1);
@@ -133,6 +134,7 @@ impl World {
         let name = route.name();
         let ready = match route.path.as_str() {
             path if path.starts_with("/api/auth") => self.signing_in(route).await,
+            path if path.starts_with("/api/users/") => Some(self.ending().await),
             path if path.starts_with("/api/user/security") => self.security(route).await,
             path if path.starts_with("/api/user") => self.account(route).await,
             path if path.starts_with("/api/agents") => self.agents(route).await,
@@ -184,6 +186,13 @@ impl World {
         let body = json!({"callId": call, "amount": "0.00001", "reason": "goodwill"});
         let operator = self.at_work().await;
         ready(operator.once("refund"), "/api/ledger/refund", Some(body))
+    }
+
+    /// Somebody whose session an operator ends.
+    async fn ending(&self) -> Ready {
+        let Ready { who, .. } = self.grant().await;
+        let of = self.person("taken").await.user.unwrap();
+        ready(who, &format!("/api/users/{of}/sessions/revoke"), None)
     }
 
     async fn operator(&self) -> Option<UserId> {

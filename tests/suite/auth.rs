@@ -35,15 +35,20 @@ pub async fn scene() -> Scene {
 
 /// The same, and mail is sent.
 pub async fn scene_with_mail() -> Scene {
-    scene_of("RS256", Some(MAIL_FROM.into())).await
+    scene_of("RS256", Some(MAIL_FROM.into()), true).await
+}
+
+/// The same with providers of somebody's own, whose word on an address is not enough.
+pub async fn scene_of_strangers() -> Scene {
+    scene_of("RS256", Some(MAIL_FROM.into()), false).await
 }
 
 async fn scene_signing(alg: &str) -> Scene {
-    scene_of(alg, None).await
+    scene_of(alg, None, true).await
 }
 
 /// A provider that signs so, reached by `local`, `other` and, with an issuer that is not its own to the letter, `slash`.
-async fn scene_of(alg: &str, mail_from: Option<String>) -> Scene {
+async fn scene_of(alg: &str, mail_from: Option<String>, trusted: bool) -> Scene {
     let callbacks = ["local", "other"].map(|id| format!("{PUBLIC_URL}/api/auth/{id}/callback"));
     let peer = OidcPeer::start_signing(&callbacks.each_ref().map(String::as_str), alg)
         .await
@@ -53,6 +58,7 @@ async fn scene_of(alg: &str, mail_from: Option<String>) -> Scene {
         name: "Local".into(),
         issuer: peer.issuer.clone(),
         client_id: peer.client_id.clone(),
+        trusts_email: trusted.then_some(true),
         ..ProviderConfig::default()
     };
     let setup = Setup {

@@ -25,6 +25,8 @@ async fn scene() -> Scene {
         issuer: peer.site.clone(),
         client_id: peer.client_id.clone(),
         api_url: Some(peer.api.clone()),
+        trusts_email: Some(true),
+        ..ProviderConfig::default()
     };
     let setup = Setup {
         providers: ["github", "stranger", "moved"].map(provider).to_vec(),

@@ -75,7 +75,7 @@ impl Opened {
 }
 
 /// From nothing to signed in, as a program.
-async fn tokens(t: &TestApp, email: &str) -> Value {
+pub async fn tokens(t: &TestApp, email: &str) -> Value {
     ask(t, json!({"email": email, "mode": "token"})).await.json(202);
     let link = mailed(t).await;
     open(t, &link).await.confirm().await.json(200)

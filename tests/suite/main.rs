@@ -29,6 +29,7 @@ mod auth_mail_limits;
 mod auth_openid;
 mod auth_refresh;
 mod auth_refused;
+mod auth_trust;
 mod billing;
 mod billing_accrual;
 mod billing_changes;

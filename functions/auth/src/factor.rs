@@ -52,7 +52,8 @@ pub(crate) struct FinishSignIn {
 
 /// Finish a sign-in with the second factor
 ///
-/// For ten minutes after a sign-in that answered `mfaRequired`. Five guesses in five minutes.
+/// For ten minutes after a sign-in that answered `mfaRequired`. After each five wrong
+/// codes there is a wait, of five minutes at first and of eight hours at most; a recovery code needs none.
 #[utoipa::path(post, path = "/api/auth/2fa", tag = "auth", security(()), request_body = FinishSignIn,
     responses((status = 200, description = "For an `mfaToken` in the body.", body = TokenGrant),
         (status = 204, description = "For a browser: the cookies are set.", headers(("Set-Cookie" = String))),

@@ -5,6 +5,7 @@ mod export;
 mod identities;
 mod preferences;
 mod security;
+mod staff;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -27,6 +28,7 @@ use utoipa_axum::routes;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(security::router())
+        .merge(staff::router())
         .routes(routes!(read, update))
         .routes(routes!(read_subscription))
         .routes(routes!(identities::list, identities::begin))

@@ -181,7 +181,7 @@ impl FromRequestParts<App> for Operator {
         let mut read = read(parts, app, &claimed, true, Some(profile.clone())).await?;
         let (caller, session) = claimed.in_session(&mut read)?;
         let user = read.read::<User>(&profile)?;
-        if !user.is_some_and(|u| app.config().operators.contains(&u.email)) {
+        if !user.is_some_and(|u| u.is_staff(app.config())) {
             return Err(Error::Forbidden("this is for Camarad's operators"));
         }
         fresh(&session, caller.context.now)?;

@@ -25,7 +25,7 @@ impl FromRequestParts<App> for Service {
         let mut read = read(parts, app, &claimed, true, Some(profile.clone())).await?;
         let owner = read.read::<User>(&profile)?;
         let caller = claimed.proven(&mut read, true)?;
-        let staff = owner.is_some_and(|u| u.is_staying() && app.config().operators.contains(&u.email));
+        let staff = owner.is_some_and(|u| u.is_staff(app.config()));
         if matches!(caller.credential, Credential::Session(_)) || !staff {
             return Err(Error::Forbidden("this is for Camarad's own services"));
         }

@@ -184,6 +184,7 @@ fn deploy(endpoint: &str, oidc: &OidcPeer, stripe: &StripePeer) -> BTreeMap<Stri
     lock.lock().expect("a lock");
     let provider = json!([{
         "id": PROVIDER, "name": "Peer", "kind": "oidc", "issuer": oidc.issuer, "clientId": oidc.client_id,
+        "trustsEmail": true, "operators": true,
     }]);
     let tools = tool("sam").parent().map(PathBuf::from).unwrap_or_default();
     let path = std::env::var("PATH").unwrap_or_default();

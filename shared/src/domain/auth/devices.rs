@@ -7,6 +7,7 @@ use serde_json::json;
 use super::sessions::{Session, SessionView};
 use crate::app::App;
 use crate::context::Context;
+use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, UserId};
 use crate::reply::Reply;
@@ -16,6 +17,10 @@ use crate::store::{Cond, Entity, Page, PageRequest, Update, keys};
 
 /// How many sessions one transaction ends: each is two writes of a hundred.
 const CHUNK: usize = 40;
+
+/// Why sessions ended, in audit records.
+const FROM_ANOTHER: &str = "ended from another session";
+const BY_OPERATOR: &str = "ended by an operator";
 
 /// A session in the list of a person's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -121,7 +126,7 @@ pub async fn end_others(
     (user, current): (UserId, SessionId),
     once: Option<&OnceKey>,
 ) -> Result<Reply<Revoked>> {
-    let others = others(app, cause.now, (user, current)).await?;
+    let others = living(app, cause.now, (user, Some(current))).await?;
     if let Some(once) = once.filter(|_| others.len() > CHUNK)
         && let Some(first) = once.first_answer(app.db(), cause.now).await?
     {
@@ -136,15 +141,70 @@ pub async fn end_others(
     let mut chunks: Vec<_> = others.chunks(CHUNK).collect();
     let last = chunks.pop().unwrap_or_default();
     for chunk in chunks {
-        ending(app, cause, chunk)?.run().await?;
+        ending(app, cause, chunk, FROM_ANOTHER)?.run().await?;
     }
-    ending(app, cause, last)?
+    ending(app, cause, last, FROM_ANOTHER)?
         .once(once)
         .commit(Reply::ok(&answer)?)
         .await
 }
 
-fn ending<'a>(app: &'a App, cause: &'a Context, sessions: &[Session]) -> Result<crate::store::Tx<'a>> {
+/// Ends all sessions of a person but, if told, one; those that wait for a second factor too.
+///
+/// # Errors
+/// `Conflict` when one of them ended by itself in between; the same request may be sent again.
+pub(super) async fn end_all(
+    app: &App,
+    cause: &Context,
+    (user, but): (UserId, Option<SessionId>),
+    reason: &str,
+) -> Result<()> {
+    let all = living(app, cause.now, (user, but)).await?;
+    for chunk in all.chunks(CHUNK) {
+        ending(app, cause, chunk, reason)?.run().await?;
+    }
+    Ok(())
+}
+
+/// Ends all sessions of somebody, on the word of one of Camarad's own staff: where an account was taken over, or is
+/// thought to be.
+///
+/// # Errors
+/// `NotFound` when there is no such person; `Conflict` as with `end_others`.
+pub async fn end_by_operator(
+    app: &App,
+    cause: &Context,
+    user: UserId,
+    once: Option<&OnceKey>,
+) -> Result<Reply<Revoked>> {
+    if let Some(once) = once
+        && let Some(first) = once.first_answer(app.db(), cause.now).await?
+    {
+        return Ok(first);
+    }
+    let known: Option<User> = app.db().get(&keys::user(user)).await?;
+    known.ok_or(Error::NotFound)?;
+    let all = living(app, cause.now, (user, None)).await?;
+    let revoked = all.len();
+    let mut chunks: Vec<_> = all.chunks(CHUNK).collect();
+    let last = chunks.pop().unwrap_or_default();
+    for chunk in chunks {
+        ending(app, cause, chunk, BY_OPERATOR)?.run().await?;
+    }
+    let detail = json!({ "reason": BY_OPERATOR, "sessions": revoked });
+    ending(app, cause, last, BY_OPERATOR)?
+        .audit(Action::SessionRevoked, Scope::Platform, user, detail)?
+        .once(once)
+        .commit(Reply::ok(&Revoked { revoked })?)
+        .await
+}
+
+fn ending<'a>(
+    app: &'a App,
+    cause: &'a Context,
+    sessions: &[Session],
+    reason: &str,
+) -> Result<crate::store::Tx<'a>> {
     let mut tx = app.tx(cause);
     for session in sessions {
         let ended = Update::of(session.key())
@@ -154,7 +214,7 @@ fn ending<'a>(app: &'a App, cause: &'a Context, sessions: &[Session]) -> Result<
             code: "conflict",
             detail: "a session ended by itself: repeat the request".into(),
         };
-        let reason = json!({ "reason": "ended from another session" });
+        let reason = json!({ "reason": reason });
         tx = tx.update(ended, changed).audit(
             Action::SessionRevoked,
             Scope::Account(session.user_id),
@@ -165,10 +225,15 @@ fn ending<'a>(app: &'a App, cause: &'a Context, sessions: &[Session]) -> Result<
     Ok(tx)
 }
 
-async fn others(app: &App, now: Timestamp, (user, current): (UserId, SessionId)) -> Result<Vec<Session>> {
+/// The sessions that live or wait, but one.
+async fn living(
+    app: &App,
+    now: Timestamp,
+    (user, but): (UserId, Option<SessionId>),
+) -> Result<Vec<Session>> {
     let list = keys::sessions(user);
     let all = app.db().part::<Session>(&list, list.prefix(), "SES~").await?;
-    let lives = |s: &Session| s.id != current && (s.is_live(now) || s.waits(now));
+    let lives = |s: &Session| Some(s.id) != but && (s.is_live(now) || s.waits(now));
     Ok(all.into_iter().filter(lives).collect())
 }
 

@@ -1,12 +1,11 @@
 //! Who somebody is, by GitHub: the numeric id, and the address that is primary and verified.
 
 use super::attempt::{Attempt, redirect_uri};
-use super::id_token::plausible_email;
-use super::proven::{About, Method, Proven};
-use super::sign_in::{Answer, Stop, client_secret, code, exchanged, failed, no_email};
+use super::proven::{About, Address, Method, Proven, usable};
+use super::sign_in::{Answer, Stop, client_secret, code, exchanged, failed};
 use crate::app::App;
 use crate::config::ProviderConfig;
-use crate::error::Result;
+use crate::error::{Result, SignInRefusal};
 use crate::ports::oidc::github::{self, GithubEmail};
 
 /// Who GitHub says this is.
@@ -30,7 +29,7 @@ pub(super) async fn identify(
         provider: provider.id.clone(),
         method: Method::Oauth,
         subject: Some(user.id.to_string()),
-        email: usable(&emails).ok_or_else(no_email)?,
+        address: Address::told_by(provider, verified(&emails)),
         about: About {
             name: user.name,
             picture: user.avatar_url,
@@ -40,9 +39,9 @@ pub(super) async fn identify(
 }
 
 /// The address that is both primary and verified; a verified one that is not primary may be a forgotten one.
-fn usable(emails: &[GithubEmail]) -> Option<String> {
-    let primary = emails.iter().find(|e| e.primary && e.verified)?;
-    plausible_email(&primary.email)
+fn verified(emails: &[GithubEmail]) -> Result<String, SignInRefusal> {
+    let primary = emails.iter().find(|e| e.primary && e.verified);
+    usable(&primary.ok_or(SignInRefusal::EmailUnverified)?.email)
 }
 
 /// RFC 9207 §2.4: an answer that names another issuer is another provider's that was mixed in. Compared as text, to the
@@ -69,10 +68,12 @@ mod tests {
             email("old@example.com", false, true),
             email("Ann@Example.com", true, true),
         ];
-        assert_eq!(usable(&all).as_deref(), Some("ann@example.com"));
-        assert_eq!(usable(&[email("a@example.com", true, false)]), None);
-        assert_eq!(usable(&[email("a@example.com", false, true)]), None);
-        assert_eq!(usable(&[]), None);
-        assert_eq!(usable(&[email("nothing", true, true)]), None);
+        assert_eq!(verified(&all).as_deref(), Ok("ann@example.com"));
+        let unverified = Err(SignInRefusal::EmailUnverified);
+        assert_eq!(verified(&[email("a@example.com", true, false)]), unverified);
+        assert_eq!(verified(&[email("a@example.com", false, true)]), unverified);
+        assert_eq!(verified(&[]), unverified);
+        let nothing = verified(&[email("nothing", true, true)]);
+        assert_eq!(nothing, Err(SignInRefusal::EmailUnusable));
     }
 }

@@ -6,7 +6,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::proven::About;
+use super::proven::{About, usable};
+use crate::error::SignInRefusal;
 use crate::ports::oidc::Jwk;
 
 /// How far the provider's clock and ours may be apart.
@@ -95,13 +96,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The e-mail address in lower case, if the provider vouches for it.
-    pub fn verified_email(&self) -> Option<String> {
-        let email = self
-            .email
-            .as_deref()
-            .filter(|_| self.email_verified == Flag(true))?;
-        plausible_email(email)
+    /// The e-mail address in lower case, if the provider has verified it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn verified_email(&self) -> Result<String, SignInRefusal> {
+        let verified = self.email.as_deref().filter(|_| self.email_verified == Flag(true));
+        usable(verified.ok_or(SignInRefusal::EmailUnverified)?)
     }
 
     /// With what `other` says where this one says nothing. The address and its flag go together.
@@ -129,14 +130,6 @@ impl Identity {
             zoneinfo: self.zoneinfo,
         }
     }
-}
-
-/// An address in lower case, if it can be one.
-pub(super) fn plausible_email(text: &str) -> Option<String> {
-    let email = text.trim().to_lowercase();
-    let (local, domain) = email.rsplit_once('@')?;
-    let plausible = !local.is_empty() && !domain.is_empty() && email.len() <= 254;
-    (plausible && !email.contains(|c: char| c.is_whitespace() || c.is_control())).then_some(email)
 }
 
 /// A boolean that some providers send as text.

@@ -2,20 +2,21 @@
 //! and taken away again.
 //!
 //! The link that is mailed to the account's own address is a way to sign in too, as that address is verified: so every
-//! linked identity may go. Where a deployment sends no mail, the last one stays.
+//! linked identity may go. Where no mail is sent, or none to that address, the last one stays.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::attempt::{InSession, Purpose, Wish};
-use super::enter::{hold_identity, way};
+use super::enter::{ADDRESS_PROVEN, hold_identity, way};
 use super::proven::Proven;
 use super::sessions::{self, Session};
-use super::sign_in;
+use super::{magic_link, sign_in};
 use crate::app::App;
 use crate::config::ProviderConfig;
 use crate::context::Context;
+use crate::domain::users::User;
 use crate::domain::users::identity::{Identity, LinkedIdentity};
 use crate::error::{Error, Result};
 use crate::ids::{IdentityId, UserId};
@@ -74,6 +75,7 @@ pub(super) async fn conclude(app: &App, cause: &Context, to: InSession, proven: 
         code: IDENTITY_TAKEN,
         detail: "this is the way to sign in of another account".into(),
     };
+    let email = proven.address.text()?;
     let session = Session::live(app, to, cause.now).await?;
     let cause = cause
         .signed_in(to.user, to.session)
@@ -81,7 +83,7 @@ pub(super) async fn conclude(app: &App, cause: &Context, to: InSession, proven: 
     let tx = app
         .tx(&cause)
         .check(session.key(), Session::lives(cause.now)?, sessions::ended);
-    let done = hold_identity(tx, (app, cause.now), to.user, proven, taken)?
+    let done = hold_identity(tx, (app, cause.now), to.user, (proven, email), taken)?
         .audit(
             Action::IdentityLinked,
             Scope::Account(to.user),
@@ -150,7 +152,8 @@ pub async fn unlink(
         Some(Cond::eq("userId", user)?),
         gone,
     );
-    if app.config().mail_from.is_none() {
+    let person: User = app.db().get(&keys::user(user)).await?.ok_or(Error::NotFound)?;
+    if magic_link::reached(app, &person).is_none() {
         let rest = another(app, user, id).await?;
         tx = tx.check(keys::linked_identity(user, rest), Cond::item_exists(), last);
     }
@@ -163,6 +166,31 @@ pub async fn unlink(
     .once(once)
     .commit(Reply::no_content())
     .await
+}
+
+/// Takes away, of somebody whose address was proven anew, the ways to sign in that do not prove it: those of a provider
+/// whose word on it does not count, and those that came with another address. Who they belong to is not known.
+pub(super) async fn drop_unproven(app: &App, cause: &Context, user: &User) -> Result<()> {
+    let proves = |linked: &LinkedIdentity| {
+        let mut providers = app.config().providers.iter();
+        let provider = providers.find(|p| p.id == linked.identity.provider);
+        linked.email == user.email && provider.is_some_and(|p| p.vouches_for(&linked.email))
+    };
+    for LinkedIdentity { identity, .. } in linked(app, user.id).await?.into_iter().filter(|l| !proves(l)) {
+        let gone = || Error::Unavailable("a way to sign in went by itself: try again".into());
+        let detail = json!({ "provider": identity.provider, "reason": ADDRESS_PROVEN });
+        app.tx(cause)
+            .delete(keys::linked_identity(user.id, identity.id), None, gone)
+            .delete(
+                keys::identity(&identity.provider, &identity.subject),
+                Some(Cond::eq("userId", user.id)?),
+                gone,
+            )
+            .audit(Action::IdentityUnlinked, Scope::Account(user.id), identity.id, detail)?
+            .run()
+            .await?;
+    }
+    Ok(())
 }
 
 fn last() -> Error {

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::attempt::{InSession, Mode, Wish};
 use super::enter::{self, Spent};
-use super::proven::{About, Method, Proven};
+use super::proven::{About, Address, Method, Proven};
 use super::return_to::ReturnTo;
 use super::sign_in::{Failure, Finished, SignedIn, log};
 use super::step_up;
@@ -139,22 +139,22 @@ pub async fn ask(app: &App, cause: &Context, email: &EmailAddress, wish: Wish) -
 /// Mails a link that makes the session fresh that asks, in the browser that has `binding` as a cookie.
 ///
 /// # Errors
-/// `Invalid` where no mail is sent; `Unavailable` when table or queue does not answer.
+/// `Invalid` where no mail is sent, or none to this address; `Unavailable` when table or queue does not answer.
 pub(super) async fn ask_again(
     app: &App,
     cause: &Context,
     (user, own): (&User, InSession),
     (binding, wish): (&str, Wish),
 ) -> Result<()> {
-    if app.config().mail_from.is_none() {
-        return Err(Error::field(
-            "with",
-            "is no way here: this deployment sends no mail",
-        ));
-    }
-    let email =
-        EmailAddress::parse(&user.email).ok_or_else(|| Error::internal("the account's address is none"))?;
+    let email = reached(app, user).ok_or_else(|| Error::field("with", "is no way here: no mail can be sent"))?;
     mail_one(app, cause, &email, (wish, Some((own, keys::digest(binding))))).await
+}
+
+/// The address that a person's links go to; `None` where no mail is sent, or none to an address like theirs, as accounts
+/// from before addresses were held to what mail can reach may have.
+pub(super) fn reached(app: &App, user: &User) -> Option<EmailAddress> {
+    app.config().mail_from.as_ref()?;
+    EmailAddress::parse(&user.email).filter(|e| e.as_str() == user.email)
 }
 
 async fn mail_one(
@@ -238,7 +238,7 @@ pub async fn redeem(
         provider: EMAIL_PROVIDER.into(),
         method: Method::MagicLink,
         subject: None,
-        email: token.email.as_str().to_owned(),
+        address: Address::Proven(token.email.as_str().to_owned()),
         about: About::default(),
     };
     let spent = Spent {

@@ -4,8 +4,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::attempt::{Attempt, redirect_uri};
 use super::id_token::{self, Expected, Header, Identity};
-use super::proven::{Method, Proven};
-use super::sign_in::{Answer, Stop, client_secret, code, exchanged, failed, no_email};
+use super::proven::{Address, Method, Proven};
+use super::sign_in::{Answer, Stop, client_secret, code, exchanged, failed};
 use crate::app::App;
 use crate::config::ProviderConfig;
 use crate::error::Result;
@@ -46,7 +46,7 @@ pub(super) async fn identify(
     Ok(Proven {
         provider: provider.id.clone(),
         method: Method::Oidc,
-        email: identity.verified_email().ok_or_else(no_email)?,
+        address: Address::told_by(provider, identity.verified_email()),
         subject: Some(identity.sub.clone()),
         about: identity.about(),
     })

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use crate::config::ProviderKind;
+use crate::config::{ProviderConfig, ProviderKind};
 use crate::domain::name::Name;
-use crate::domain::users::fields::{AvatarUrl, Locale, Timezone};
+use crate::domain::users::fields::{AvatarUrl, EmailAddress, Locale, Timezone};
 use crate::domain::users::{DEFAULT_LOCALE, DEFAULT_TIMEZONE};
+use crate::error::{Error, Result, SignInRefusal};
 
 /// How somebody proved who they are, as audit records tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,9 +37,53 @@ pub(super) struct Proven {
     pub(super) method: Method,
     /// Who, at that provider, for good. `None` when the address itself is the proof.
     pub(super) subject: Option<String>,
-    /// Lower case, and theirs beyond doubt.
-    pub(super) email: String,
+    pub(super) address: Address,
     pub(super) about: About,
+}
+
+/// What is known of their e-mail address, in lower case.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Address {
+    /// It is theirs beyond doubt.
+    Proven(String),
+    /// A provider says so whose word is not enough to make an account.
+    Claimed(String),
+    /// There is none that could be used, and why. Whoever is known by their identity needs none.
+    None(SignInRefusal),
+}
+
+impl Address {
+    /// What a provider's word on an address comes to.
+    pub(super) fn told_by(provider: &ProviderConfig, told: Result<String, SignInRefusal>) -> Self {
+        match told {
+            Ok(email) if provider.vouches_for(&email) => Self::Proven(email),
+            Ok(email) => Self::Claimed(email),
+            Err(refusal) => Self::None(refusal),
+        }
+    }
+
+    /// The address, for who has none yet.
+    ///
+    /// # Errors
+    /// `SignIn` when there is none.
+    pub(super) fn text(&self) -> Result<&str> {
+        match self {
+            Self::Proven(email) | Self::Claimed(email) => Ok(email),
+            Self::None(refusal) => Err(Error::SignIn(*refusal)),
+        }
+    }
+
+    /// Whether this address is proven to be theirs.
+    pub(super) fn proves(&self, email: &str) -> bool {
+        matches!(self, Self::Proven(own) if own == email)
+    }
+}
+
+/// The address that mail goes to, of what a provider calls verified.
+pub(super) fn usable(email: &str) -> Result<String, SignInRefusal> {
+    EmailAddress::parse(email)
+        .map(String::from)
+        .ok_or(SignInRefusal::EmailUnusable)
 }
 
 /// What a provider says about somebody; for a new profile, as far as it fits.

@@ -222,7 +222,7 @@ pub async fn revoke(
 }
 
 /// What whoever comes with an ended session hears.
-pub(super) fn ended() -> Error {
+pub(in crate::domain::auth) fn ended() -> Error {
     Error::Unauthenticated("the session has ended: sign in again")
 }
 

@@ -107,10 +107,6 @@ pub(super) fn failed(reason: &'static str) -> Stop {
     Stop::Refused(SignInRefusal::Failed, reason)
 }
 
-pub(super) fn no_email() -> Stop {
-    Stop::Refused(SignInRefusal::EmailUnverified, "email_not_verified")
-}
-
 /// The provider with this id.
 ///
 /// # Errors
@@ -162,7 +158,8 @@ pub(super) async fn start(
 ///
 /// # Errors
 /// `SignIn` when a check failed or the provider refused; `Conflict` with `account_exists` when the e-mail address
-/// belongs to somebody who signs in another way, with `identity_taken` when what would be linked is somebody else's, with
+/// belongs to somebody who signs in another way, with `email_not_confirmed` when it is nobody's and the provider's word is
+/// not enough, with `identity_taken` when what would be linked is somebody else's, with
 /// `identity_mismatch` when a step-up comes as somebody else; `Unauthenticated` when the session that asked has ended; `Upstream` when the provider does not answer.
 pub async fn finish(
     app: &App,
@@ -193,7 +190,13 @@ pub async fn finish(
         },
     };
     match identified {
-        Ok(proven) => conclude(app, cause, attempt, (&proven, &failure)).await,
+        Ok(proven) => {
+            let done = conclude(app, cause, attempt, &proven).await;
+            if let Some(reason) = done.as_ref().err().and_then(refused_address) {
+                failure.record(app, cause, reason).await;
+            }
+            done
+        }
         Err(Stop::Refused(refusal, reason)) => {
             failure.record(app, cause, reason).await;
             Err(Error::SignIn(refusal))
@@ -202,39 +205,39 @@ pub async fn finish(
     }
 }
 
-async fn conclude(
-    app: &App,
-    cause: &Context,
-    attempt: Attempt,
-    (proven, failure): (&Proven, &Failure<'_>),
-) -> Result<Finished> {
+/// Why somebody who was identified did not get in, where it was for their address.
+fn refused_address(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Conflict { code, .. } => {
+            let known = [enter::ACCOUNT_EXISTS, enter::NOT_CONFIRMED];
+            known.into_iter().find(|known| known == code)
+        }
+        Error::SignIn(SignInRefusal::EmailUnverified | SignInRefusal::EmailUnusable) => Some(error.code()),
+        _ => None,
+    }
+}
+
+async fn conclude(app: &App, cause: &Context, attempt: Attempt, proven: &Proven) -> Result<Finished> {
     let (mode, return_to) = (attempt.mode, attempt.return_to);
     match attempt.purpose {
-        Purpose::SignIn => {}
+        Purpose::SignIn => {
+            let entered = enter::enter(app, cause, (proven, None)).await?;
+            let signed_in = SignedIn::of(entered, mode, return_to);
+            Ok(Finished::SignedIn(Box::new(signed_in)))
+        }
         Purpose::Link(to) => {
             link::conclude(app, cause, to, proven).await?;
-            return Ok(Finished::Linked { mode, return_to });
+            Ok(Finished::Linked { mode, return_to })
         }
         Purpose::StepUp(own) => {
             let session = step_up::conclude(app, cause, own, (proven, None)).await?;
-            return Ok(Finished::SteppedUp {
+            Ok(Finished::SteppedUp {
                 session: Box::new(session),
                 mode,
                 return_to,
-            });
+            })
         }
     }
-    let entered = enter::enter(app, cause, (proven, None)).await;
-    if let Err(Error::Conflict {
-        code: enter::ACCOUNT_EXISTS,
-        ..
-    }) = &entered
-    {
-        failure.record(app, cause, enter::ACCOUNT_EXISTS).await;
-    }
-    Ok(Finished::SignedIn(Box::new(SignedIn::of(
-        entered?, mode, return_to,
-    ))))
 }
 
 /// RFC 6749 §4.1.2: a code, or an error.

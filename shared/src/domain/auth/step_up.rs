@@ -12,7 +12,7 @@ use super::enter::{Spent, spend};
 use super::link::linked;
 use super::magic_link;
 use super::proven::Proven;
-use super::second_factor::{self, Answer};
+use super::second_factor::{self, Answer, Door};
 use super::sessions::{self, Session};
 use super::sign_in::{self, Failure};
 use crate::app::App;
@@ -76,7 +76,7 @@ pub async fn asker(app: &App, cause: &Context, own: InSession) -> Result<Asker> 
 /// has ended.
 pub async fn by_factor(app: &App, cause: &Context, asker: &Asker, answer: &Answer) -> Result<Session> {
     let user = asker.user.id;
-    let right = match second_factor::check(app, cause, user, answer).await {
+    let right = match second_factor::check(app, cause, (user, Door::Session), answer).await {
         Err(Error::NotFound) => {
             return Err(Error::field(
                 answer.field(),
@@ -89,7 +89,7 @@ pub async fn by_factor(app: &App, cause: &Context, asker: &Asker, answer: &Answe
     let wrong = answer.clone();
     app.tx(cause)
         .update(fresh(asker.own(), cause)?, sessions::ended)
-        .update(right.spend(user)?, move || wrong.wrong())
+        .update(right.spend(user, Door::Session)?, move || wrong.wrong())
         .audit(Action::UserLogin, Scope::Account(user), asker.session.id, detail)?
         .run()
         .await?;
@@ -125,7 +125,7 @@ pub async fn ways(app: &App, cause: &Context, asker: &Asker) -> Result<Vec<Way>>
             });
         }
     }
-    if app.config().mail_from.is_some() {
+    if magic_link::reached(app, &asker.user).is_some() {
         ways.push(Way {
             id: EMAIL_PROVIDER.into(),
             name: "E-mail".into(),
@@ -192,7 +192,7 @@ pub(super) async fn conclude(
     let subject = proven.subject.as_ref();
     let identity = subject.map(|subject| keys::identity(&proven.provider, subject));
     let is_theirs = match &identity {
-        None => user.email == proven.email,
+        None => proven.address.proves(&user.email),
         Some(key) => {
             let held: Option<Identity> = app.db().get(key).await?;
             held.is_some_and(|held| held.user_id == own.user)

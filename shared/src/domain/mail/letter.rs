@@ -35,6 +35,7 @@ impl Letter {
     /// The mail.
     pub(super) fn written(&self, from: &str, to: &str) -> Mail {
         let (words, link, minutes) = match self {
+            Self::Guessed => return guessed(from, to),
             Self::MagicLink { link, minutes } => (&SIGN_IN, link, *minutes),
             Self::StepUp { link, minutes } => (&STEP_UP, link, *minutes),
         };
@@ -45,6 +46,28 @@ impl Letter {
             text: words.text(to, link, minutes),
             html: words.html(to, link, minutes),
         }
+    }
+}
+
+/// Brings no link: what there is to do is done in the settings, however one gets there.
+fn guessed(from: &str, to: &str) -> Mail {
+    const SUBJECT: &str = "Somebody is guessing your sign-in code";
+    let happened = "somebody signed in to Camarad as";
+    let then = "and then entered wrong codes of the authenticator app several times. Nobody got in, and there is a wait \
+                before the next try.";
+    let advice = "If it was you, sign in with a recovery code, or wait. If it was not, somebody can open your mail, or \
+                  your account at the provider that you sign in with: change that password now, and end your other \
+                  sessions in Camarad's security settings.";
+    let body = format!(
+        "<h1>{SUBJECT}</h1><p>Hello, {happened} <strong>{}</strong> {then}</p><p>{advice}</p>",
+        escaped(to)
+    );
+    Mail {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        subject: SUBJECT.into(),
+        text: format!("Hello,\n\n{happened} {to}, {then}\n\n{advice}\n\nCamarad\n"),
+        html: SHELL.replace("{{body}}", &body),
     }
 }
 

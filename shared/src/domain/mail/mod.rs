@@ -57,6 +57,8 @@ pub enum Letter {
         /// Minutes that it works.
         minutes: u32,
     },
+    /// That somebody guesses at the second factor.
+    Guessed,
 }
 
 impl std::fmt::Debug for Order {

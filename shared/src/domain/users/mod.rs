@@ -9,12 +9,15 @@ pub mod preferences;
 pub mod profile;
 pub mod subscription;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::preferences::Preferences;
 use super::billing::Billing;
 use super::plans::Plan;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::store::keys::{self, Key};
@@ -46,6 +49,10 @@ pub struct User {
     /// Whether a sign-in asks for a second factor; changes only in the transaction that turns it on or off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub second_factor: bool,
+    /// The ways to sign in that have proven `email`: ids of providers, or `email` for a mailed link. Those of an account
+    /// that is older than this list come with their next sign-in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub address_proven_by: BTreeSet<String>,
     /// The last sign-in.
     pub last_login_at: Timestamp,
     /// When onboarding ended.
@@ -66,6 +73,13 @@ pub struct User {
 }
 
 impl User {
+    /// Whether this is one of Camarad's own staff: by the address, where a way to sign in has proven it that is good enough
+    /// for operators.
+    pub fn is_staff(&self, config: &Config) -> bool {
+        let proven = self.address_proven_by.iter().any(|way| config.proves_operators(way));
+        self.is_staying() && proven && config.operators.contains(&self.email)
+    }
+
     /// Whether the account is not being deleted.
     pub fn is_staying(&self) -> bool {
         self.deleting_at.is_none()

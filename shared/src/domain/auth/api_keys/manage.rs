@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use crate::app::App;
-use crate::context::Context;
+use super::super::sessions::{self, Session};
+use crate::context::{Actor, Context};
 use crate::domain::name::Name;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
@@ -107,7 +108,7 @@ pub async fn create(
 ) -> Result<Reply<CreatedApiKey>> {
     if new.scopes.iter().any(|scope| scope.is_of_services()) {
         let owner = app.db().get::<User>(&keys::user(user)).await?;
-        if !owner.is_some_and(|u| app.config().operators.contains(&u.email)) {
+        if !owner.is_some_and(|u| u.is_staff(app.config())) {
             return Err(Error::Forbidden("scopes of services are for Camarad's operators"));
         }
     }
@@ -158,6 +159,10 @@ async fn try_create(
             .check(keys::user(user), User::stays(), || {
                 Error::Unauthenticated("the account is being deleted")
             });
+    if let Actor::User { session, .. } = cause.actor {
+        // Whoever ended this session meant all that comes of it.
+        tx = tx.check(keys::session(user, session), Session::lives(cause.now)?, sessions::ended);
+    }
     if let Some(workspace) = new.workspace_id {
         tx = tx.check(keys::member(workspace, user), Cond::item_exists(), || {
             Error::NotFound
@@ -232,4 +237,35 @@ pub async fn delete(
         .once(once)
         .commit(Reply::no_content())
         .await
+}
+
+/// Deletes every key of a person.
+///
+/// # Errors
+/// `Unavailable` when the table does not answer, or a key was made or deleted in between.
+pub(in crate::domain::auth) async fn end_all(
+    app: &App,
+    cause: &Context,
+    user: UserId,
+    reason: &str,
+) -> Result<()> {
+    let page = PageRequest::of(MAX_KEYS);
+    let all = app.db().list::<ApiKey>(&keys::api_keys(user), &page, false).await?;
+    let changed = || Error::Unavailable("API keys came or went meanwhile: try again".into());
+    if all.items.is_empty() {
+        return Ok(());
+    }
+    let none = Update::of(keys::account(user))
+        .set("apiKeys", 0)?
+        .when(Cond::item_exists());
+    let mut tx = app.tx(cause).update(none, changed);
+    for key in all.items {
+        tx = tx.delete(key.key(), Some(Cond::item_exists()), changed).audit(
+            Action::ApiKeyRevoked,
+            Scope::Account(user),
+            key.id,
+            json!({ "reason": reason }),
+        )?;
+    }
+    tx.run().await
 }

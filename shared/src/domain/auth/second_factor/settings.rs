@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Answer, Code, Right, SecondFactor, count_guess, totp};
+use super::{Answer, Code, Door, Right, SecondFactor, Tries, count_guess, totp};
 use crate::app::App;
 use crate::context::Context;
 use crate::domain::users::User;
@@ -53,9 +53,9 @@ pub struct RecoveryCodes {
 
 impl RecoveryCodes {
     fn fresh(now: Timestamp) -> (Self, BTreeMap<String, Timestamp>) {
-        // 80 random bits: no slow hash is needed to keep them from being guessed from the table.
+        // 112 random bits: from there on ASVS 5.0 (V6.5.2) asks for no salt and no slow hash.
         let code = |_| {
-            let text = ids::base32(&random::bytes::<10>());
+            let text = ids::base32(&random::bytes::<14>());
             let groups: Vec<_> = text.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
             groups.join("-")
         };
@@ -125,7 +125,8 @@ pub async fn set_up(
         created_at: cause.now,
         last_step: 0,
         recovery: BTreeMap::new(),
-        guesses: Vec::new(),
+        sign_in_tries: Tries::default(),
+        step_up_tries: Tries::default(),
     };
     let not_on = Cond::item_absent().or(Cond::eq("active", false)?);
     let setup = Setup {
@@ -149,7 +150,7 @@ pub async fn activate(
     user: UserId,
     (once, code): (Option<&OnceKey>, &Code),
 ) -> Result<Reply<RecoveryCodes>> {
-    let factor = match count_guess(app, user, cause.now).await {
+    let factor = match count_guess(app, user, Door::Session, cause.now).await {
         Err(Error::NotFound) => return Err(is_off()),
         other => other?,
     };
@@ -164,7 +165,7 @@ pub async fn activate(
         .set("active", true)?
         .set("lastStep", step)?
         .set("recovery", recovery)?
-        .set("guesses", Vec::<Timestamp>::new())?
+        .remove(Door::Session.attribute())
         .when(Cond::eq("active", false)?.and(Cond::eq("secret", &factor.secret)?));
     let asked = Update::of(keys::user(user))
         .set("secondFactor", true)?

@@ -99,7 +99,10 @@ impl ProviderConfig {
             ProviderKind::Oidc => self.issuer == GOOGLE,
             ProviderKind::Github => {
                 is(&self.issuer, "https://github.com")
-                    && is(self.api_url.as_deref().unwrap_or_default(), "https://api.github.com")
+                    && is(
+                        self.api_url.as_deref().unwrap_or_default(),
+                        "https://api.github.com",
+                    )
             }
         }
     }
@@ -148,7 +151,11 @@ fn providers(json: &str) -> Result<Vec<ProviderConfig>> {
             "this id is there twice"
         } else if provider.kind == ProviderKind::Oidc && provider.issuer.is_empty() {
             "an OpenID provider has an issuer"
-        } else if provider.domains.iter().any(|d| d.is_empty() || *d != d.to_lowercase() || d.contains('@')) {
+        } else if provider
+            .domains
+            .iter()
+            .any(|d| d.is_empty() || *d != d.to_lowercase() || d.contains('@'))
+        {
             "a domain is written in lower case, without an @"
         } else {
             continue;
@@ -299,17 +306,38 @@ mod tests {
         };
         let own = r#""issuer":"https://login.corp.example""#;
         for (rest, expected) in [
-            (r#""issuer":"https://accounts.google.com""#.to_owned(), (true, true)),
+            (
+                r#""issuer":"https://accounts.google.com""#.to_owned(),
+                (true, true),
+            ),
             (r#""kind":"github""#.to_owned(), (true, true)),
-            (r#""kind":"github","issuer":"https://git.corp.example""#.to_owned(), (false, false)),
-            (r#""kind":"github","apiUrl":"https://git.corp.example/api/v3""#.to_owned(), (false, false)),
+            (
+                r#""kind":"github","issuer":"https://git.corp.example""#.to_owned(),
+                (false, false),
+            ),
+            (
+                r#""kind":"github","apiUrl":"https://git.corp.example/api/v3""#.to_owned(),
+                (false, false),
+            ),
             (own.to_owned(), (false, false)),
-            (r#""issuer":"https://accounts.google.com.evil.example""#.to_owned(), (false, false)),
+            (
+                r#""issuer":"https://accounts.google.com.evil.example""#.to_owned(),
+                (false, false),
+            ),
             (format!(r#"{own},"trustsEmail":true"#), (true, true)),
             (format!(r#"{own},"domains":["corp.example"]"#), (true, false)),
-            (format!(r#"{own},"trustsEmail":true,"domains":["corp.example"]"#), (true, false)),
-            (format!(r#"{own},"trustsEmail":false,"domains":["corp.example"]"#), (false, false)),
-            (r#""kind":"github","trustsEmail":false"#.to_owned(), (false, false)),
+            (
+                format!(r#"{own},"trustsEmail":true,"domains":["corp.example"]"#),
+                (true, false),
+            ),
+            (
+                format!(r#"{own},"trustsEmail":false,"domains":["corp.example"]"#),
+                (false, false),
+            ),
+            (
+                r#""kind":"github","trustsEmail":false"#.to_owned(),
+                (false, false),
+            ),
         ] {
             assert_eq!(word(&rest), expected, "{rest}");
         }

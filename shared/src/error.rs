@@ -192,7 +192,9 @@ impl Error {
             | Self::AllocationExhausted
             | Self::SubscriptionRequired
             | Self::PaymentFailed => 402,
-            Self::SignIn(SignInRefusal::Denied | SignInRefusal::EmailUnverified | SignInRefusal::EmailUnusable) => 403,
+            Self::SignIn(
+                SignInRefusal::Denied | SignInRefusal::EmailUnverified | SignInRefusal::EmailUnusable,
+            ) => 403,
             Self::Forbidden(_) | Self::InsufficientScope(_) => 403,
             Self::StepUpRequired | Self::PlanLimit { .. } => 403,
             Self::NotFound => 404,

@@ -349,7 +349,11 @@ async fn the_refusals_that_are_on_record_are_these() {
     for (name, action, known) in [
         ("POST /api/auth/2fa", Action::UserLoginFailed, Known::Person),
         ("POST /api/auth/step-up", Action::UserLoginFailed, Known::Person),
-        ("POST /api/auth/magic-link/verify", Action::UserLoginFailed, Known::Nobody),
+        (
+            "POST /api/auth/magic-link/verify",
+            Action::UserLoginFailed,
+            Known::Nobody,
+        ),
         ("POST /api/auth/refresh", Action::SessionRevoked, Known::Owner),
     ] {
         let route = routes::live().into_iter().find(|r| r.name() == name).unwrap();

@@ -27,7 +27,11 @@ async fn a_strangers_asking_leaves_the_owners_sign_in_and_step_up_as_they_were()
     for _ in 0..20 {
         ask_from(&s.t, MALLORYS, "ann@example.com").await.json(202);
     }
-    assert_eq!(mails(&s.t).await, 5, "the rest is answered alike, and goes nowhere");
+    assert_eq!(
+        mails(&s.t).await,
+        5,
+        "the rest is answered alike, and goes nowhere"
+    );
     ask_from(&s.t, ANNS, "ann@example.com").await.json(202);
     assert_eq!(mails(&s.t).await, 1);
     let step_up = ann.post("/api/auth/step-up", json!({"with": "email"})).await;
@@ -40,7 +44,9 @@ async fn so_many_links_go_to_a_mailbox_however_it_is_written_and_wherever_they_a
     let t = with_mail().await;
     for n in 0..40 {
         let email = format!("ann+{n}@example.com");
-        ask_from(&t, &format!("198.51.100.{}", n / 5), &email).await.json(202);
+        ask_from(&t, &format!("198.51.100.{}", n / 5), &email)
+            .await
+            .json(202);
     }
     assert_eq!(mails(&t).await, 30);
     ask_from(&t, ANNS, "ANN@example.com").await.json(202);
@@ -92,7 +98,12 @@ async fn no_header_tells_whether_links_were_asked_for_a_mailbox() {
     let told = |answer: &Answer| {
         let header = |name: &str| answer.header(name).map(str::to_owned);
         let length = answer.header("content-length").map(str::to_owned);
-        (header("ratelimit"), header("ratelimit-policy"), length, answer.body.clone())
+        (
+            header("ratelimit"),
+            header("ratelimit-policy"),
+            length,
+            answer.body.clone(),
+        )
     };
     assert_eq!(told(&busy), told(&fresh));
     assert_eq!(busy.header("ratelimit-policy"), Some("\"mail-by\";q=20;w=3600"));

@@ -5,7 +5,7 @@ use camarad::domain::plans::Plan;
 use camarad::domain::users::User;
 use camarad::ids::UserId;
 use camarad::store::{Update, keys};
-use camarad_tests::app::{Client, ORIGIN, OPERATOR};
+use camarad_tests::app::{Client, OPERATOR, ORIGIN};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -34,7 +34,10 @@ impl Inside {
     async fn assert_out(&self, s: &Scene) {
         let write = self.client.patch("/api/user", json!({"name": "X"})).await;
         write.assert_problem(401, "unauthenticated");
-        let refresh = s.t.anonymous().post("/api/auth/refresh", self.refresh.clone()).await;
+        let refresh =
+            s.t.anonymous()
+                .post("/api/auth/refresh", self.refresh.clone())
+                .await;
         refresh.assert_problem(401, "unauthenticated");
         let program = self.program.get("/api/user").await;
         program.assert_problem(401, "unauthenticated");
@@ -61,7 +64,11 @@ async fn a_strangers_word_makes_no_account_and_its_owner_links_the_provider() {
     let failures = s.audits("platform").await;
     let reasons: Vec<_> = failures.iter().map(|(_, detail)| &detail["reason"]).collect();
     assert_eq!(reasons, ["email_not_confirmed", "email_not_confirmed"]);
-    assert_eq!(s.t.snapshot().await.len(), before + 2, "the two records and nothing else");
+    assert_eq!(
+        s.t.snapshot().await.len(),
+        before + 2,
+        "the two records and nothing else"
+    );
 
     let by_mail = tokens(&s.t, "ann@example.com").await;
     let ann = s.as_bearer(&by_mail);
@@ -107,16 +114,30 @@ async fn whoever_made_an_account_of_anothers_address_is_out_when_its_owner_comes
     let back = s.start_at("other", "mode=token").await;
     let callback = s.at_provider(&back, "mallory@evil.example").await;
     let other = s.back(&back, &callback).await.json(200);
-    assert_ne!(other["user"]["id"], victim["user"]["id"], "an account of Mallory's own");
+    assert_ne!(
+        other["user"]["id"], victim["user"]["id"],
+        "an account of Mallory's own"
+    );
     let actions = s.actions(&mallory.user.to_string()).await;
-    for (action, times) in [("session.revoked", 1), ("api_key.revoked", 1), ("identity.unlinked", 1)] {
-        assert_eq!(actions.iter().filter(|a| *a == action).count(), times, "{actions:?}");
+    for (action, times) in [
+        ("session.revoked", 1),
+        ("api_key.revoked", 1),
+        ("identity.unlinked", 1),
+    ] {
+        assert_eq!(
+            actions.iter().filter(|a| *a == action).count(),
+            times,
+            "{actions:?}"
+        );
     }
 
     // Once: the next mailed link leaves everything as it is, and room for keys is as it should be.
     let own = Inside::of(&s, &victim).await;
     tokens(&s.t, "victim@example.com").await;
-    own.client.patch("/api/user", json!({"name": "V"})).await.json(200);
+    own.client
+        .patch("/api/user", json!({"name": "V"}))
+        .await
+        .json(200);
     own.program.get("/api/user").await.json(200);
     // The provider that proves the very same address still signs in.
     s.tokens("victim@example.com").await;
@@ -200,10 +221,18 @@ async fn an_operator_ends_the_sessions_of_an_account_that_was_taken_over() {
     let user = taken.user.unwrap();
     let other = s.t.sign_in(user).await;
     let path = format!("/api/users/{user}/sessions/revoke");
-    taken.post(&path, json!({})).await.assert_problem(403, "forbidden");
+    taken
+        .post(&path, json!({}))
+        .await
+        .assert_problem(403, "forbidden");
     let operator = s.t.sign_up(OPERATOR, Plan::Personal).await;
-    let stale = s.t.stale(operator.user.unwrap(), SignedDuration::from_mins(16)).await;
-    stale.post(&path, json!({})).await.assert_problem(403, "step_up_required");
+    let stale =
+        s.t.stale(operator.user.unwrap(), SignedDuration::from_mins(16))
+            .await;
+    stale
+        .post(&path, json!({}))
+        .await
+        .assert_problem(403, "step_up_required");
     for unknown in [UserId::new(s.t.app.clock()).to_string(), "nobody".into()] {
         operator
             .post(&format!("/api/users/{unknown}/sessions/revoke"), json!({}))
@@ -212,7 +241,10 @@ async fn an_operator_ends_the_sessions_of_an_account_that_was_taken_over() {
     }
     let sender = operator.once("k");
     for _ in 0..2 {
-        assert_eq!(sender.post(&path, json!({})).await.json(200), json!({"revoked": 2}));
+        assert_eq!(
+            sender.post(&path, json!({})).await.json(200),
+            json!({"revoked": 2})
+        );
     }
     for session in [&taken, &other] {
         session
@@ -222,13 +254,18 @@ async fn an_operator_ends_the_sessions_of_an_account_that_was_taken_over() {
     }
     operator.patch("/api/user", json!({"name": "Op"})).await.json(200);
     let of = |records: Vec<camarad::store::record::AuditRecord>| {
-        let all = records.into_iter().filter(|r| r.action.as_str() == "session.revoked");
+        let all = records
+            .into_iter()
+            .filter(|r| r.action.as_str() == "session.revoked");
         all.map(|r| (r.actor.person(), r.detail)).collect::<Vec<_>>()
     };
     let told = of(audit_records(&s.t, "platform").await);
     assert_eq!(
         told,
-        [(operator.user, json!({"reason": "ended by an operator", "sessions": 2}))]
+        [(
+            operator.user,
+            json!({"reason": "ended by an operator", "sessions": 2})
+        )]
     );
     assert_eq!(of(audit_records(&s.t, &user.to_string()).await).len(), 2);
     let stored: User = s.t.app.db().get(&keys::user(user)).await.unwrap().unwrap();

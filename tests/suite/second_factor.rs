@@ -1,27 +1,30 @@
 //! The second factor: set up, asked for at sign-in, guessed at, lost.
 
+use camarad::context::Context;
 use camarad::domain::auth::second_factor::{SecondFactor, shown};
+use camarad::domain::auth::sessions::Session;
+use camarad::ids::UserId;
 use camarad::store::keys;
 use camarad_tests::app::{Answer, Client, ORIGIN};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::auth::{Scene, cookies, scene};
+use crate::auth::{Scene, cookies, scene, scene_with_mail};
 
 const FACTOR: &str = "/api/user/security/2fa";
 
 /// Ann, who has an authenticator app.
-struct Ann {
-    s: Scene,
-    tokens: Value,
+pub struct Ann {
+    pub s: Scene,
+    pub tokens: Value,
     secret: String,
-    recovery: Vec<String>,
+    pub recovery: Vec<String>,
 }
 
 impl Ann {
-    async fn new() -> Self {
-        let s = scene().await;
+    pub async fn new() -> Self {
+        let s = scene_with_mail().await;
         let tokens = s.tokens("ann@example.com").await;
         let ann = s.as_bearer(&tokens);
         let setup = ann.post(FACTOR, json!({})).await.json(200);
@@ -40,16 +43,20 @@ impl Ann {
         }
     }
 
-    fn client(&self) -> Client {
+    pub fn user(&self) -> UserId {
+        self.tokens["user"]["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn client(&self) -> Client {
         self.s.as_bearer(&self.tokens)
     }
 
-    fn code(&self) -> String {
+    pub fn code(&self) -> String {
         shown(&self.secret, self.s.t.app.clock().now()).unwrap()
     }
 
     /// A code that is not right now.
-    fn wrong(&self) -> String {
+    pub fn wrong(&self) -> String {
         let now = self.s.t.app.clock().now();
         let near =
             [-60, -30, 0, 30, 60].map(|s| shown(&self.secret, now + SignedDuration::from_secs(s)).unwrap());
@@ -58,14 +65,24 @@ impl Ann {
     }
 
     /// Signs in as far as the provider can say; the token that waits.
-    async fn waiting(&self) -> String {
+    pub async fn waiting(&self) -> String {
         let answer = self.s.whole("mode=token", "ann@example.com").await.json(200);
         assert_eq!(answer["mfaRequired"], true);
         assert!(answer.get("accessToken").is_none(), "{answer}");
         answer["mfaToken"].as_str().unwrap().to_owned()
     }
 
-    async fn finish(&self, token: &str, with: (&str, &str)) -> Answer {
+    /// The same at a time when the provider, whose clock is the real one, could not say so.
+    pub async fn begun(&self) -> String {
+        let clock = self.s.t.app.clock();
+        let context = Context::system("test", clock.now());
+        let (session, token) = Session::start(self.user(), "local", &context, clock).unwrap();
+        let session = session.waiting(clock.now()).unwrap();
+        self.s.t.app.db().put(&session, None).await.unwrap();
+        token.expose()
+    }
+
+    pub async fn finish(&self, token: &str, with: (&str, &str)) -> Answer {
         let body = json!({"mfaToken": token, with.0: with.1});
         self.s.t.anonymous().post("/api/auth/2fa", body).await
     }

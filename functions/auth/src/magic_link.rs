@@ -83,10 +83,8 @@ async fn has_room(parts: &Parts, app: &App, cause: &Context, email: &EmailAddres
     limit::hit_by_guest(parts, app, MAILS_BY_ASKER).await?;
     let mailbox = keys::digest(&email.mailbox());
     let pair = format!("{}-{mailbox}", limit::address(cause));
-    Ok(
-        limit::has_room(app, cause, (MAILS_BY_ASKER_TO_ONE, &pair)).await?
-            && limit::has_room(app, cause, (MAILS_TO_ONE, &mailbox)).await?,
-    )
+    Ok(limit::has_room(app, cause, (MAILS_BY_ASKER_TO_ONE, &pair)).await?
+        && limit::has_room(app, cause, (MAILS_TO_ONE, &mailbox)).await?)
 }
 
 #[derive(Debug, Deserialize, garde::Validate, utoipa::IntoParams)]

@@ -6,7 +6,7 @@ use camarad::app::App;
 use camarad::domain::users::deletion::{self, DeletionView, StatusToken};
 use camarad::error::{Error, Result};
 use camarad::http::problem::{ReadProblems, WriteProblems};
-use camarad::http::{cookies, Body, Caller, Fresh, Once};
+use camarad::http::{Body, Caller, Fresh, Once, cookies};
 use camarad::ids::UserId;
 use camarad::reply::Reply;
 use http::header::AUTHORIZATION;

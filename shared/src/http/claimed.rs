@@ -56,7 +56,9 @@ impl Checked {
             Credential::Session(id) => Some(keys::session(claimed.user, id)),
             Credential::ApiKey(_) => None,
         };
-        let Ok(mut cause) = claimed.clone().cause(app).await else { return };
+        let Ok(mut cause) = claimed.clone().cause(app).await else {
+            return;
+        };
         if let Some(session) = session {
             // What is still without the person's key is kept without address and client.
             let known = app.db().get::<Session>(&session).await;

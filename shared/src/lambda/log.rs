@@ -114,7 +114,9 @@ fn cleaned_word(word: &str, table: Option<&str>) -> String {
         let mut places = word.match_indices(beginning).map(|(at, _)| at);
         places.find(|at| begins(*at)).map(|at| (at, *instead))
     });
-    let (kept, instead) = hidden.min().map_or((word, ""), |(at, instead)| (&word[..at], instead));
+    let (kept, instead) = hidden
+        .min()
+        .map_or((word, ""), |(at, instead)| (&word[..at], instead));
     let kept = match table {
         Some(table) if named(kept, table) => kept.replace(table, "[table]"),
         _ => kept.to_owned(),
@@ -147,9 +149,15 @@ mod tests {
             ("token=eyJhbGciOi.eyJz.c2ln,", "token=[token],"),
             ("key cbk_live_abc", "key [key]"),
             ("session camr_0abc_0def_xyz-_ over", "session [token] over"),
-            ("deletion del_0abc.x, task_1 model_2", "deletion [token], task_1 model_2"),
+            (
+                "deletion del_0abc.x, task_1 model_2",
+                "deletion [token], task_1 model_2",
+            ),
             ("of abcbk_1/cbk_test_1", "of abcbk_1/[key]"),
-            ("keys sk_live_1, rk_test_2 and whsec_3=", "keys [key], [key] and [key]"),
+            (
+                "keys sk_live_1, rk_test_2 and whsec_3=",
+                "keys [key], [key] and [key]",
+            ),
             (
                 "GET https://api.example/api/auth/magic-link/verify?token=t.again.abc-_.YW5u HTTP/1.1",
                 "GET https://api.example/api/auth/magic-link/verify?token=[token] HTTP/1.1",

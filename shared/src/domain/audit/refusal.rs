@@ -74,7 +74,10 @@ impl Refusal {
 
     async fn write(&self, app: &App, cause: &Context) -> Result<()> {
         match cause.actor.person() {
-            Some(user) => self.put(app, cause, (Scope::Account(user), user.to_string())).await,
+            Some(user) => {
+                self.put(app, cause, (Scope::Account(user), user.to_string()))
+                    .await
+            }
             None => Ok(()),
         }
     }

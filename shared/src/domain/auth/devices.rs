@@ -226,11 +226,7 @@ fn ending<'a>(
 }
 
 /// The sessions that live or wait, but one.
-async fn living(
-    app: &App,
-    now: Timestamp,
-    (user, but): (UserId, Option<SessionId>),
-) -> Result<Vec<Session>> {
+async fn living(app: &App, now: Timestamp, (user, but): (UserId, Option<SessionId>)) -> Result<Vec<Session>> {
     let list = keys::sessions(user);
     let all = app.db().part::<Session>(&list, list.prefix(), "SES~").await?;
     let lives = |s: &Session| Some(s.id) != but && (s.is_live(now) || s.waits(now));

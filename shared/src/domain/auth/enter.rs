@@ -110,8 +110,7 @@ fn may_be_made(proven: &Proven, email: &str, holder: Option<UserId>) -> Result<(
         let other = "this e-mail address belongs to an account with another way to sign in: use that one";
         (ACCOUNT_EXISTS, other)
     } else if !proven.address.proves(email) {
-        let confirm =
-            "this provider's word on the address is not enough: sign in with a mailed link, then link the provider";
+        let confirm = "this provider's word on the address is not enough: sign in with a mailed link, then link the provider";
         (NOT_CONFIRMED, confirm)
     } else {
         return Ok(());
@@ -168,9 +167,7 @@ async fn login(
     }
     // Whoever turns a second factor on meanwhile is asked for it, or was deleted: the next try tells.
     let without = User::stays().and(Cond::absent("secondFactor").or(Cond::eq("secondFactor", false)?));
-    let seen = Update::of(profile)
-        .set("lastLoginAt", cause.now)?
-        .when(without);
+    let seen = Update::of(profile).set("lastLoginAt", cause.now)?.when(without);
     spend(app.tx(&cause), spent)
         .create(&session)?
         .update(now_proven(seen, &user, proven)?, raced)

@@ -101,7 +101,10 @@ impl Identity {
     /// # Errors
     /// Why there is none.
     pub fn verified_email(&self) -> Result<String, SignInRefusal> {
-        let verified = self.email.as_deref().filter(|_| self.email_verified == Flag(true));
+        let verified = self
+            .email
+            .as_deref()
+            .filter(|_| self.email_verified == Flag(true));
         usable(verified.ok_or(SignInRefusal::EmailUnverified)?)
     }
 

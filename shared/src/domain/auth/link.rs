@@ -186,7 +186,12 @@ pub(super) async fn drop_unproven(app: &App, cause: &Context, user: &User) -> Re
                 Some(Cond::eq("userId", user.id)?),
                 gone,
             )
-            .audit(Action::IdentityUnlinked, Scope::Account(user.id), identity.id, detail)?
+            .audit(
+                Action::IdentityUnlinked,
+                Scope::Account(user.id),
+                identity.id,
+                detail,
+            )?
             .run()
             .await?;
     }

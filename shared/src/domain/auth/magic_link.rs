@@ -146,7 +146,8 @@ pub(super) async fn ask_again(
     (user, own): (&User, InSession),
     (binding, wish): (&str, Wish),
 ) -> Result<()> {
-    let email = reached(app, user).ok_or_else(|| Error::field("with", "is no way here: no mail can be sent"))?;
+    let email =
+        reached(app, user).ok_or_else(|| Error::field("with", "is no way here: no mail can be sent"))?;
     mail_one(app, cause, &email, (wish, Some((own, keys::digest(binding))))).await
 }
 

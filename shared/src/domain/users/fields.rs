@@ -161,7 +161,11 @@ mod tests {
             Some("o'neil+x@sub.example.co".into())
         );
         for spelling in ["a@exämple.com", "A@EXÄMPLE.com", "a@xn--exmple-cua.com"] {
-            assert_eq!(parsed(spelling), Some("a@xn--exmple-cua.com".into()), "{spelling}");
+            assert_eq!(
+                parsed(spelling),
+                Some("a@xn--exmple-cua.com".into()),
+                "{spelling}"
+            );
         }
         let long = format!("{}@example.com", "a".repeat(65));
         for text in [

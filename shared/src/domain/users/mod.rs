@@ -76,7 +76,10 @@ impl User {
     /// Whether this is one of Camarad's own staff: by the address, where a way to sign in has proven it that is good enough
     /// for operators.
     pub fn is_staff(&self, config: &Config) -> bool {
-        let proven = self.address_proven_by.iter().any(|way| config.proves_operators(way));
+        let proven = self
+            .address_proven_by
+            .iter()
+            .any(|way| config.proves_operators(way));
         self.is_staying() && proven && config.operators.contains(&self.email)
     }
 

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::super::sessions::{self, Session};
 use super::{ApiKey, ApiKeyToken, KeyScope, Realm};
 use crate::app::App;
-use super::super::sessions::{self, Session};
 use crate::context::{Actor, Context};
 use crate::domain::name::Name;
 use crate::domain::users::User;
@@ -161,7 +161,11 @@ async fn try_create(
             });
     if let Actor::User { session, .. } = cause.actor {
         // Whoever ended this session meant all that comes of it.
-        tx = tx.check(keys::session(user, session), Session::lives(cause.now)?, sessions::ended);
+        tx = tx.check(
+            keys::session(user, session),
+            Session::lives(cause.now)?,
+            sessions::ended,
+        );
     }
     if let Some(workspace) = new.workspace_id {
         tx = tx.check(keys::member(workspace, user), Cond::item_exists(), || {
@@ -250,7 +254,10 @@ pub(in crate::domain::auth) async fn end_all(
     reason: &str,
 ) -> Result<()> {
     let page = PageRequest::of(MAX_KEYS);
-    let all = app.db().list::<ApiKey>(&keys::api_keys(user), &page, false).await?;
+    let all = app
+        .db()
+        .list::<ApiKey>(&keys::api_keys(user), &page, false)
+        .await?;
     let changed = || Error::Unavailable("API keys came or went meanwhile: try again".into());
     if all.items.is_empty() {
         return Ok(());

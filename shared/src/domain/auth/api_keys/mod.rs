@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(super) use manage::end_all;
 pub use manage::{
     ApiKeyView, CreatedApiKey, MAX_KEYS, MOST_DAYS, NewApiKey, USUAL_DAYS, create, delete, list,
 };
-pub(super) use manage::end_all;
 pub use scope::KeyScope;
 pub use token::{ApiKeyToken, PREFIX, Realm};
 pub use uses::Uses;

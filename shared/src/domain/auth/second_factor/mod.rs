@@ -128,7 +128,10 @@ impl Tries {
         }
         let wrong = self.wrong.saturating_add(1);
         let until = match wrong % GUESSES {
-            0 => Some(now.checked_add(wait_after(wrong / GUESSES)).map_err(Error::internal)?),
+            0 => Some(
+                now.checked_add(wait_after(wrong / GUESSES))
+                    .map_err(Error::internal)?,
+            ),
             _ => None,
         };
         Ok(Self { wrong, until })
@@ -138,7 +141,8 @@ impl Tries {
 /// The wait after so many rounds of wrong guesses.
 fn wait_after(rounds: u32) -> SignedDuration {
     let times = 2_i32.saturating_pow(rounds.saturating_sub(1));
-    WAIT.checked_mul(times).map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT))
+    WAIT.checked_mul(times)
+        .map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT))
 }
 
 impl Entity for SecondFactor {
@@ -232,7 +236,9 @@ async fn count_guess(app: &App, user: UserId, door: Door, now: Timestamp) -> Res
             true => Cond::item_exists().and(Cond::absent(name).or(Cond::eq(name, before)?)),
             false => Cond::eq(name, before)?,
         };
-        let update = Update::of(key.clone()).set(name, before.and_one(now)?)?.when(same);
+        let update = Update::of(key.clone())
+            .set(name, before.and_one(now)?)?
+            .when(same);
         current = match app.db().update(&update).await? {
             Outcome::Applied(doc) => return doc.read(),
             Outcome::Refused(Some(doc)) => doc.read()?,

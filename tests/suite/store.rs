@@ -60,6 +60,7 @@ fn user(clock: &dyn Clock, name: &str) -> User {
         locale: "en".into(),
         timezone: "UTC".into(),
         second_factor: false,
+        address_proven_by: ["email".into()].into(),
         last_login_at: now,
         onboarding_completed_at: None,
         created_at: now,

@@ -100,12 +100,7 @@ async fn no_header_tells_whether_links_were_asked_for_a_mailbox() {
         let length = answer.header("content-length").map(str::to_owned);
         // Without the seconds that are left of the window, which go on between the two.
         let standing = header("ratelimit").map(|all| all.split(";t=").next().unwrap().to_owned());
-        (
-            standing,
-            header("ratelimit-policy"),
-            length,
-            answer.body.clone(),
-        )
+        (standing, header("ratelimit-policy"), length, answer.body.clone())
     };
     assert_eq!(told(&busy), told(&fresh));
     assert_eq!(busy.header("ratelimit-policy"), Some("\"mail-by\";q=20;w=3600"));

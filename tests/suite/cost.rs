@@ -390,7 +390,8 @@ async fn every_route_costs_what_it_is_known_to_cost() {
     let t = &shop.t;
     // Whole milliseconds, as their text is about as long in each run, and with it what is stored.
     let beyond = i64::from(t.app.clock().now().subsec_nanosecond());
-    t.clock.advance(SignedDuration::from_nanos(1_000_000_000 - beyond));
+    t.clock
+        .advance(SignedDuration::from_nanos(1_000_000_000 - beyond));
     let ann = t.sign_up("ann@example.com", Plan::Business).await;
     fund(t, ann.user.unwrap(), Cbt::whole(1_000)).await;
     let mut l = Ledger::default();

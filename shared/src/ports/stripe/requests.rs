@@ -22,8 +22,7 @@ use stripe_product::price::{ListPrice, RetrievePrice};
 use stripe_shared::CheckoutSessionStatus;
 
 use super::answers::{
-    Configuration, Customer, Ignored, Invoice, List, Made, Page, PaymentMethod, Price, Session,
-    Subscription,
+    Configuration, Customer, Ignored, Invoice, List, Made, Page, PaymentMethod, Price, Session, Subscription,
 };
 use super::client::{ATTEMPTS, Failure};
 use super::lists::{PAGE, Which};
@@ -266,8 +265,13 @@ impl Stripe for StripeApi {
             invoice: Some(invoice),
             ..Which::default()
         };
-        let all = self.all("/invoice_payments", of, |p: &InvoicePayment| &p.id).await?;
-        Ok(all.into_iter().filter_map(InvoicePayment::payment_intent).collect())
+        let all = self
+            .all("/invoice_payments", of, |p: &InvoicePayment| &p.id)
+            .await?;
+        Ok(all
+            .into_iter()
+            .filter_map(InvoicePayment::payment_intent)
+            .collect())
     }
 
     async fn refund(&self, payment_intent: &str, key: &OperationKey) -> Result<()> {

@@ -190,9 +190,10 @@ impl World {
 
     /// Somebody whose session an operator ends.
     async fn ending(&self) -> Ready {
-        let Ready { who, .. } = self.grant().await;
+        let operator = self.at_work().await;
         let of = self.person("taken").await.user.unwrap();
-        ready(who, &format!("/api/users/{of}/sessions/revoke"), None)
+        let path = format!("/api/users/{of}/sessions/revoke");
+        ready(operator.once("ending"), &path, None)
     }
 
     async fn operator(&self) -> Option<UserId> {

@@ -289,6 +289,13 @@ async fn money(l: &mut Ledger, t: &TestApp, ann: &Client, (workspace, agent): (&
         "",
         &operator.once("g").post("/api/ledger/grant", grant).await,
     );
+    let guest = t.newcomer("taken.over@example.com").await.user.unwrap();
+    let path = format!("/api/users/{guest}/sessions/revoke");
+    l.row(
+        "POST /api/users/{id}/sessions/revoke",
+        "of one session",
+        &operator.once("e").post(&path, json!({})).await,
+    );
     debit(l, t, &operator, (ann, agent)).await;
     let call = spend(&t.app, ann.user.unwrap(), 60).await;
     let refund = json!({"callId": call, "reason": "goodwill"});

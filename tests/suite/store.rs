@@ -51,7 +51,6 @@ fn context(now: Timestamp) -> Context {
 }
 
 fn user(clock: &dyn Clock, name: &str) -> User {
-    let now = clock.now();
     User {
         id: UserId::new(clock),
         email: format!("{name}@example.com"),
@@ -60,11 +59,11 @@ fn user(clock: &dyn Clock, name: &str) -> User {
         locale: "en".into(),
         timezone: "UTC".into(),
         second_factor: false,
-        address_proven_by: ["email".into()].into(),
-        last_login_at: now,
+        address_proven_by: Default::default(),
+        last_login_at: clock.now(),
         onboarding_completed_at: None,
-        created_at: now,
-        updated_at: now,
+        created_at: clock.now(),
+        updated_at: clock.now(),
         version: 1,
         preferences: Preferences::default(),
         deleting_at: None,

@@ -121,7 +121,7 @@ impl Readers {
     /// When the table does not answer.
     pub async fn of<'a>(app: &App, records: impl Iterator<Item = &'a AuditRecord>) -> Result<Self> {
         let sealed = records.filter(|r| r.personal.is_some());
-        let people: BTreeSet<UserId> = sealed.filter_map(|r| r.actor.person()).collect();
+        let people: BTreeSet<UserId> = sealed.filter_map(whose).collect();
         let wanted: Vec<_> = people.iter().map(|user| keys::person_key(*user)).collect();
         let mut found = app.db().batch(&wanted).await?;
         let mut readers = HashMap::new();
@@ -135,9 +135,15 @@ impl Readers {
 
     /// A record's personal fields, if there are any and their key is.
     pub fn open(&self, record: &AuditRecord) -> Option<Personal> {
-        let key = self.0.get(&record.actor.person()?)?;
+        let key = self.0.get(&whose(record)?)?;
         key.open(&record.id.to_string(), record.personal.as_ref()?)
     }
+}
+
+/// Whose key a record's personal fields are sealed with: of the person who acts; where it is not known who that was, of the
+/// person whose log it is.
+fn whose(record: &AuditRecord) -> Option<UserId> {
+    record.actor.person().or_else(|| record.scope.parse().ok())
 }
 
 /// Records as the API shows them.

@@ -15,12 +15,13 @@ use futures_util::StreamExt;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::account_export::name_everything;
 use crate::auth::scene;
 use crate::desk::{agent, fund, say};
 use crate::notifications::tell;
 
 const EMAIL: &str = "annabel@example.com";
-const NAME: &str = "Annabel Leeward";
+pub const NAME: &str = "Annabel Leeward";
 const PICTURE: &str = "https://pictures.example/annabel.png";
 const BROWSER: &str = "AnnabelsBrowser/7.0";
 const ADDRESS: &str = "198.51.100.77";
@@ -52,7 +53,7 @@ pub struct Life {
     pub shared: String,
 }
 
-async fn named(who: &Client, name: &str) -> String {
+pub async fn named(who: &Client, name: &str) -> String {
     let made = who
         .post("/api/workspaces", json!({"name": name, "type": "business"}))
         .await
@@ -69,8 +70,9 @@ pub async fn live(t: &TestApp, ann: Client) -> Life {
     ann.patch("/api/user/preferences", json!({"theme": "dark"}))
         .await
         .json(200);
-    let own = named(&ann, "Hers").await;
+    let own = named(&ann, &format!("{NAME}'s studio")).await;
     let her_agent = agent(&ann, &own).await;
+    name_everything(&ann, &own, &her_agent).await;
     let bob = t.sign_up("bob@example.com", Plan::Business).await;
     let shared = named(&bob, "His").await;
     let his_agent = agent(&bob, &shared).await;

@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::account_deletion::{Life, live, signed_up};
+use crate::account_deletion::{Life, NAME, live, named, signed_up};
 
 async fn ask(who: &Client) -> String {
     let made = who.post("/api/user/export", json!({})).await.json(201);
@@ -42,9 +42,40 @@ fn read(archive: &str) -> BTreeMap<String, Vec<Value>> {
     by_kind
 }
 
+/// Gives what can be named names of hers, and takes some of it away again: all of that is on record.
+pub async fn name_everything(ann: &Client, workspace: &str, agent: &str) {
+    let path = format!("/api/workspaces/{workspace}");
+    let renamed = json!({"name": format!("{NAME}'s atelier")});
+    ann.patch(&path, renamed).await.json(200);
+    let coach = json!({"name": "Annabel's coach"});
+    ann.patch(&format!("/api/agents/{agent}"), coach).await.json(200);
+    for name in ["Annabel's laptop", "Annabel's phone"] {
+        let order = json!({"name": name, "scopes": ["user:read"]});
+        let made = ann.post("/api/user/security/api-keys", order).await.json(201);
+        if name.ends_with("phone") {
+            let id = made["apiKey"]["id"].as_str().unwrap();
+            ann.delete(&format!("/api/user/security/api-keys/{id}"))
+                .await
+                .assert_empty(204);
+        }
+    }
+    let gone = crate::desk::agent(ann, workspace).await;
+    let path = format!("/api/agents/{gone}");
+    ann.patch(&path, json!({"name": "Annabel's other coach"}))
+        .await
+        .json(200);
+    ann.delete(&path).await.assert_empty(204);
+    let second = named(ann, "Annabel's second").await;
+    ann.delete(&format!("/api/workspaces/{second}"))
+        .await
+        .assert_empty(204);
+}
+
 async fn rich() -> (TestApp, Life) {
     let t = TestApp::with_ai().await;
     let life = live(&t, signed_up(&t).await).await;
+    // What was deleted is purged by its event, which the sweeper leaves to the stream for a minute.
+    t.clock.advance(SignedDuration::from_mins(2));
     camarad::domain::outbox::sweep(&t.app).await.unwrap();
     (t, life)
 }

@@ -125,7 +125,7 @@ async fn an_export_is_proven_and_each_kind_of_damage_is_named() {
         ),
         (
             "changed detail",
-            |l| l[3]["record"]["detail"]["name"]["new"] = "x".into(),
+            |l| l[3]["record"]["detail"]["changed"][0] = "x".into(),
             "record 3".into(),
         ),
         (

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::onboarding_undone::{COMPLETE, begin, last, rest, seen, wish};
 
+const BROWSER: &str = "Firefox/150";
+
 /// A town with Stripe, and Ann, who is new.
 struct Town {
     shop: Shop,
@@ -137,6 +139,52 @@ async fn a_new_person_gets_plan_workspace_agents_and_preferences_in_one_go() {
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     town.complete("2").await.assert_problem(409, "already_onboarded");
     assert_eq!(town.shop.t.executions.inputs().len(), 1);
+}
+
+#[tokio::test]
+async fn an_onboarding_is_in_the_archive_and_then_keeps_neither_address_nor_client() {
+    let town = town().await;
+    let ann = town.ann.header("User-Agent", BROWSER);
+    let item = async || {
+        let all = town.shop.t.snapshot().await;
+        let kind = |item: &String| item.contains("\"kind\": S(\"onboarding\")");
+        all.into_iter().find(kind).expect("an onboarding")
+    };
+    // One that is taken back, then one that is completed.
+    let refusal = json!({"type": "invalid_request_error", "message": "no"});
+    let fault = json!({
+        "method": "POST", "path": "/v1/customers", "times": 1000, "status": 400, "error": refusal,
+    });
+    town.fault(fault).await;
+    for status in ["failed", "completed"] {
+        ann.once("1").post(COMPLETE, wish()).await;
+        while last(&town.shop.t, &town.ann).await.goes_on() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        let stored = item().await;
+        assert!(stored.contains(&format!("S(\"{status}\")")), "{stored}");
+        for personal in [BROWSER, "203.0.113.7"] {
+            assert!(!stored.contains(personal), "{status}: {stored}");
+        }
+        town.shop.heal().await;
+    }
+    let export = ann.post("/api/user/export", json!({})).await.json(201);
+    let archive = ann.get(export["download"].as_str().unwrap()).await.body;
+    let lines = archive.lines().map(|line| serde_json::from_str(line).unwrap());
+    let told: Vec<Value> = lines.filter(|l: &Value| l["kind"] == "onboarding").collect();
+    assert_eq!(told.len(), 1, "{archive}");
+    let told = &told[0]["item"];
+    assert_eq!(
+        (
+            &told["workspace"]["name"],
+            &told["agents"][0]["presetId"],
+            told.get("once")
+        ),
+        (&json!("Home"), &json!("coach"), None),
+        "{told}"
+    );
+    let withheld = json!({"item": {"kind": "onboarding"}, "kind": "withheld"});
+    assert!(!archive.contains(&withheld.to_string()), "{archive}");
 }
 
 #[tokio::test]

@@ -137,7 +137,8 @@ pub struct AuditRecord {
     pub actor: Actor,
     /// To what: an id.
     pub resource: String,
-    /// What changed, without secrets.
+    /// What changed, without secrets and without what people typed (names, reasons): it outlives them, and nobody can
+    /// delete it. Names of fields, ids and values of closed lists.
     pub detail: Value,
     /// Address and client, for as long as the person has a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

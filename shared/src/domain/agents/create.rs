@@ -90,7 +90,7 @@ pub(crate) fn drawn(workspace: WorkspaceId, count: usize, clock: &dyn Clock) -> 
 /// `Internal`, never.
 pub(crate) fn staged<'a>(tx: Tx<'a>, agent: &Agent) -> Result<Tx<'a>> {
     let scope = Scope::Workspace(agent.id.workspace());
-    let detail = json!({"presetId": agent.preset_id, "name": agent.name, "active": agent.active});
+    let detail = json!({"presetId": agent.preset_id, "active": agent.active});
     tx.create(agent)?
         .audit(Action::AgentCreated, scope, agent.id, detail)
 }

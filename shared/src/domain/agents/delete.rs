@@ -54,7 +54,7 @@ pub async fn delete(
                 Action::AgentDeleted,
                 Scope::Workspace(workspace.id),
                 current.id,
-                json!({"presetId": current.preset_id, "name": current.name}),
+                json!({"presetId": current.preset_id}),
             )?
             .event(DELETED, Deleted { agent_id: current.id })?
             .once(once)

@@ -123,15 +123,18 @@ fn counted<'a>(tx: Tx<'a>, old: &Agent, new: &Agent) -> Result<Tx<'a>> {
     })
 }
 
+/// What differs, by name; with the values where they are the catalogue's or a switch, not what somebody typed.
 fn difference(old: &Agent, new: &Agent) -> Value {
-    let fields = [
-        ("name", json!(old.name), json!(new.name)),
+    let values = [
         ("active", json!(old.active), json!(new.active)),
         ("model", json!(old.model), json!(new.model)),
     ];
-    let changed = fields.into_iter().filter(|(_, before, after)| before != after);
-    changed
+    let differ = values.into_iter().filter(|(_, before, after)| before != after);
+    let mut told: Map<_, _> = differ
         .map(|(name, before, after)| (name.to_owned(), json!({"old": before, "new": after})))
-        .collect::<Map<_, _>>()
-        .into()
+        .collect();
+    if old.name != new.name {
+        told.insert("changed".into(), json!(["name"]));
+    }
+    told.into()
 }

@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::bill::{Bill, CallStatus, Usage, bill_tx};
 use super::entry::Memo;
@@ -210,7 +211,11 @@ async fn charge(app: &App, cause: &Context, once: &OnceKey, held: &Reservation) 
         code: DEBITED,
         detail: "the key has charged already".into(),
     };
-    let detail = serde_json::to_value(&debit).map_err(Error::internal)?;
+    // For what is in the books, under the same call.
+    let detail = json!({
+        "callId": debit.call_id, "userId": debit.user_id, "workspaceId": debit.workspace_id,
+        "agentId": debit.agent_id, "amount": debit.amount,
+    });
     let done = bill_tx(app.tx(cause), &bill)?
         .create_or(&debited, twice)?
         .check(keys::account(held.account), Cond::item_exists(), || {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bill::Bill;
 use super::caps::{self, ALLOCATION_CHANGED};
@@ -77,7 +77,8 @@ pub async fn order(
         reason: order.reason,
         at: cause.now,
     };
-    let data = serde_json::to_value(&view).map_err(Error::internal)?;
+    // Why is in the books, under the same operation.
+    let data = json!({"operationId": view.operation_id, "userId": view.user_id, "amount": view.amount});
     let known = || Error::field("userId", "there is no such account");
     let ordered = app
         .tx(cause)
@@ -212,7 +213,10 @@ async fn refund_once(
         reason: order.reason.clone(),
         at: cause.now,
     };
-    let data = serde_json::to_value(&view).map_err(Error::internal)?;
+    // Why is in the books, under the same operation.
+    let data = json!({
+        "operationId": view.operation_id, "callId": view.call_id, "accountId": view.account_id, "amount": view.amount,
+    });
     let closed = || Error::field("callId", "the account that paid is closed");
     refund::noted(app.tx(cause), &view.refund()?, &end)?
         .check(keys::account(account), Cond::item_exists(), closed)

@@ -273,6 +273,12 @@ impl Onboarding {
             .when(Cond::eq("state", standing)?))
     }
 
+    /// The end of it, after which nothing looks for it, and address and client are in audit records alone, sealed.
+    fn end(update: Update, state: State, now: Timestamp) -> Result<Update> {
+        let update = update.set("state", state)?.set("endedAt", now)?;
+        Ok(update.remove("ip").remove("userAgent").unindex1())
+    }
+
     /// The same, which also notes that a step is done; once.
     fn step_done(&self, step: Step, now: Timestamp) -> Result<Update> {
         let place = ["done", step.name()];

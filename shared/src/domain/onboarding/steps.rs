@@ -264,12 +264,8 @@ pub async fn complete(app: &App, which: Which) -> Result<()> {
         return Ok(());
     };
     let now = app.clock().now();
-    let done = onboarding
-        .step_done(Step::Complete, now)?
-        .set("state", State::Completed)?
-        .set("endedAt", now)?
-        .remove("before")
-        .unindex1();
+    let done = onboarding.step_done(Step::Complete, now)?.remove("before");
+    let done = Onboarding::end(done, State::Completed, now)?;
     let onboarded = Update::of(keys::user(onboarding.user_id))
         .set("onboardingCompletedAt", now)?
         .when(Cond::item_exists())

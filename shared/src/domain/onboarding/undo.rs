@@ -146,7 +146,7 @@ async fn finish(app: &App, cause: &Context, onboarding: &Onboarding) -> Result<(
 }
 
 fn ended<'a>(tx: Tx<'a>, end: Update, onboarding: &Onboarding, now: Timestamp) -> Result<Tx<'a>> {
-    let end = end.set("state", State::Failed)?.set("endedAt", now)?.unindex1();
+    let end = Onboarding::end(end, State::Failed, now)?;
     let key = keys::once(onboarding.user_id, &onboarding.once);
     Ok(tx
         .update(end, || Error::PreconditionFailed)

@@ -83,7 +83,7 @@ pub(crate) fn opened<'a>(tx: Tx<'a>, workspace: &Workspace) -> Result<Tx<'a>> {
             Action::WorkspaceCreated,
             Scope::Workspace(workspace.id),
             workspace.id,
-            json!({"name": workspace.name, "type": workspace.kind_of}),
+            json!({"type": workspace.kind_of}),
         )
 }
 

@@ -58,7 +58,7 @@ pub async fn delete(
                 Action::WorkspaceDeleted,
                 Scope::Workspace(current.id),
                 current.id,
-                json!({"name": current.name, "agents": current.agents}),
+                json!({"agents": current.agents}),
             )?
             .event(
                 DELETED,

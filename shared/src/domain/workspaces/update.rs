@@ -65,7 +65,7 @@ pub async fn update(
                 Action::WorkspaceUpdated,
                 Scope::Workspace(old.id),
                 old.id,
-                json!({"name": {"old": old.name, "new": view.name}}),
+                json!({"changed": ["name"]}),
             )?
             .once(once)
             .commit(Reply::ok(&view)?)

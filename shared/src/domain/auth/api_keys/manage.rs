@@ -141,9 +141,7 @@ async fn try_create(
         last_used_at: None,
         person_key: cause.person_key.clone(),
     };
-    let detail = json!({
-        "name": key.name, "scopes": key.scopes, "workspaceId": key.workspace_id, "expiresAt": key.expires_at,
-    });
+    let detail = json!({"scopes": key.scopes, "workspaceId": key.workspace_id, "expiresAt": key.expires_at});
     let full = || Error::Conflict {
         code: LIMIT,
         detail: format!("an account has at most {MAX_KEYS} API keys: delete one first"),
@@ -233,7 +231,7 @@ pub async fn delete(
 ) -> Result<Reply<()>> {
     let key = keys::api_key(user, id);
     let known: ApiKey = app.db().get(&key).await?.ok_or(Error::NotFound)?;
-    let detail = json!({ "name": known.name });
+    let detail = json!({ "hint": known.hint });
     app.tx(cause)
         .delete(key, Some(Cond::item_exists()), || Error::NotFound)
         .update(one_less(user)?, || Error::NotFound)

@@ -31,7 +31,7 @@ const SCHEMA: u32 = 1;
 const AHEAD: usize = 2;
 
 /// What of the items that lie with a person is told, and as what. Of one that is not listed only its kind is told.
-const TOLD: [(&str, &str); 9] = [
+const TOLD: [(&str, &str); 10] = [
     ("user", "profile"),
     ("account", "account"),
     ("linked-identity", "identity"),
@@ -41,6 +41,7 @@ const TOLD: [(&str, &str); 9] = [
     ("export", "export"),
     ("email", "email"),
     ("notice", "notification"),
+    ("onboarding", "onboarding"),
 ];
 
 /// Kept to answer the same request again, or to tell nothing twice: what it is about is in the archive.
@@ -49,8 +50,10 @@ const ANSWERS: [&str; 4] = ["once", "claim", "notice-told", "quota-warned"];
 /// An attribute with one of these in its name is by what one signs in or reads what is sealed, or tells of it.
 const SECRET: [&str; 6] = ["hash", "secret", "salt", "key", "token", "code"];
 
-/// Attributes of the table itself.
-const OURS: [&str; 8] = ["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK", "kind", "ttl"];
+/// Attributes of the table itself, and the hash of an Idempotency-Key.
+const OURS: [&str; 9] = [
+    "PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK", "kind", "ttl", "once",
+];
 
 /// An archive that is being written.
 #[derive(Debug)]

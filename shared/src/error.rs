@@ -111,6 +111,11 @@ pub enum Error {
     /// Somebody else changed it since the caller read it.
     #[error("the resource has changed since it was read")]
     PreconditionFailed,
+    /// A change that must say on top of what it comes (RFC 6585 §3).
+    #[error(
+        "say what you know of the resource: send its ETag in If-Match, or `*` to overwrite whatever is there"
+    )]
+    PreconditionRequired,
     /// The body is larger than the route takes.
     #[error("the body is larger than {max_bytes} bytes")]
     PayloadTooLarge {
@@ -208,6 +213,7 @@ impl Error {
             Self::UriTooLong => 414,
             Self::UnsupportedMediaType => 415,
             Self::Invalid(_) | Self::KeyReused => 422,
+            Self::PreconditionRequired => 428,
             Self::RateLimited { .. } => 429,
             Self::HeadersTooLarge { .. } => 431,
             Self::Internal(_) => 500,
@@ -241,6 +247,7 @@ impl Error {
             Self::InProgress { .. } => "idempotency_in_progress",
             Self::CbtHeld { .. } => "cbt_held",
             Self::PreconditionFailed => "precondition_failed",
+            Self::PreconditionRequired => "precondition_required",
             Self::PayloadTooLarge { .. } => "payload_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::HeadersTooLarge { .. } => "headers_too_large",
@@ -277,6 +284,7 @@ impl Error {
             | Self::Conflict { .. }
             | Self::OwnsSharedWorkspaces(_)
             | Self::PreconditionFailed
+            | Self::PreconditionRequired
             | Self::PayloadTooLarge { .. }
             | Self::UriTooLong
             | Self::HeadersTooLarge { .. }

@@ -182,7 +182,7 @@ async fn of_two_devices_with_one_etag_one_wins_and_the_other_hears_of_it() {
 }
 
 #[tokio::test]
-async fn without_an_etag_racing_devices_lose_nothing() {
+async fn racing_devices_that_mean_whatever_is_there_lose_nothing() {
     let (_t, ann) = ann().await;
     let patches = [
         json!({"theme": "dark"}),

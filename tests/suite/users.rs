@@ -136,7 +136,40 @@ async fn a_change_of_what_somebody_else_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn of_racing_changes_with_one_etag_one_wins_and_without_all_do() {
+async fn a_change_that_does_not_say_on_top_of_what_changes_nothing() {
+    let (t, ann) = ann().await;
+    let studio = json!({"name": "Studio", "type": "personal"});
+    let made = ann.post("/api/workspaces", studio).await.json(201);
+    let settings = format!("/api/workspaces/{}/settings", made["id"].as_str().unwrap());
+    let stranger = t.sign_up("eve@example.com", Plan::Business).await;
+    let before = t.snapshot().await;
+    for (path, patch) in [
+        ("/api/user", json!({"name": "Annabel"})),
+        ("/api/user/preferences", json!({"theme": "dark"})),
+        (settings.as_str(), json!({"defaultTone": "technical"})),
+    ] {
+        let unknowing = ann.without("If-Match");
+        unknowing
+            .patch(path, patch.clone())
+            .await
+            .assert_problem(428, "precondition_required");
+        // Who may not know of the resource does not learn of it so.
+        t.anonymous()
+            .without("If-Match")
+            .patch(path, patch)
+            .await
+            .assert_problem(401, "unauthenticated");
+    }
+    stranger
+        .without("If-Match")
+        .patch(&settings, json!({"defaultTone": "technical"}))
+        .await
+        .assert_problem(404, "not_found");
+    assert_eq!(before, t.snapshot().await);
+}
+
+#[tokio::test]
+async fn of_racing_changes_with_one_etag_one_wins_and_on_purpose_all_do() {
     let (t, ann) = ann().await;
     let device = ann.header("If-Match", "\"1\"");
     let patches: Vec<_> = (0..8).map(|n| json!({"name": format!("Device {n}")})).collect();

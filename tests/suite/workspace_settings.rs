@@ -137,7 +137,7 @@ async fn of_two_admins_with_one_etag_one_wins() {
     lost.assert_problem(412, "precondition_failed");
     assert_eq!(ann.get(&path).await.json(200), won.json(200));
 
-    // Without an ETag both hold, and agents that are counted meanwhile stay counted.
+    // On top of whatever is there both hold, and agents that are counted meanwhile stay counted.
     let agents = format!("/api/workspaces/{id}/agents");
     let (a, b, c) = tokio::join!(
         ann.patch(&path, json!({"defaultLocale": "fr"})),

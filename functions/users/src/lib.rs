@@ -83,11 +83,12 @@ async fn read(State(app): State<App>, who: Caller, known: IfNoneMatch) -> Result
 
 /// Change your profile
 ///
-/// Fields that are absent stay. With If-Match, only if nobody changed the profile since that ETag.
+/// Fields that are absent stay. Only if nobody changed the profile since the ETag in If-Match.
 #[utoipa::path(patch, path = "/api/user", tag = "users", request_body = UpdateUser,
-    params(("If-Match" = Option<String>, Header, description = "an ETag of the profile"), ("Idempotency-Key" = Option<String>, Header)),
+    params(("If-Match" = String, Header, description = "an ETag of the profile; `*` overwrites whatever is there"), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = UserView, headers(("ETag" = String, description = "the version"))),
         (status = 412, description = "The profile has changed since.", body = camarad::http::problem::Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing.", body = camarad::http::problem::Problem, content_type = "application/problem+json"),
         WriteProblems))]
 async fn update(
     State(app): State<App>,

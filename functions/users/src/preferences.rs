@@ -30,13 +30,14 @@ async fn read_preferences(State(app): State<App>, who: Caller, known: IfNoneMatc
 
 /// Change your preferences
 ///
-/// A JSON merge patch: what is absent stays, `null` sets the default again. With If-Match, only if nobody changed the
-/// preferences since that ETag; without, on top of whatever is there.
+/// A JSON merge patch: what is absent stays, `null` sets the default again. Only if nobody changed the
+/// preferences since the ETag in If-Match.
 #[utoipa::path(patch, path = "/api/user/preferences", tag = "users",
     request_body(content((PreferencesPatch = "application/merge-patch+json"), (PreferencesPatch = "application/json"))),
-    params(("If-Match" = Option<String>, Header, description = "an ETag of the preferences"), ("Idempotency-Key" = Option<String>, Header)),
+    params(("If-Match" = String, Header, description = "an ETag of the preferences; `*` overwrites whatever is there"), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = PreferencesView, headers(("ETag" = String, description = "the version"))),
         (status = 412, description = "The preferences have changed since.", body = camarad::http::problem::Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing.", body = camarad::http::problem::Problem, content_type = "application/problem+json"),
         WriteProblems))]
 async fn update_preferences(
     State(app): State<App>,

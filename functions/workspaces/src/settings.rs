@@ -30,14 +30,15 @@ async fn read_settings(who: Member<grant::WorkspaceView>, known: IfNoneMatch) ->
 
 /// Change a workspace's settings
 ///
-/// A JSON merge patch: what is absent stays, `null` sets the default again. With If-Match, only if nobody changed the
-/// workspace since that ETag.
+/// A JSON merge patch: what is absent stays, `null` sets the default again. Only if nobody changed the workspace
+/// since the ETag in If-Match.
 #[utoipa::path(patch, path = "/api/workspaces/{id}/settings", tag = "workspaces",
     request_body(content((SettingsPatch = "application/merge-patch+json"), (SettingsPatch = "application/json"))),
-    params(("id" = WorkspaceId, Path), ("If-Match" = Option<String>, Header, description = "an ETag of the settings"),
+    params(("id" = WorkspaceId, Path), ("If-Match" = String, Header, description = "an ETag of the settings; `*` overwrites whatever is there"),
         ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = SettingsView, headers(("ETag" = String, description = "the version"))),
         (status = 412, description = "The workspace has changed since.", body = camarad::http::problem::Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing.", body = camarad::http::problem::Problem, content_type = "application/problem+json"),
         WriteProblems))]
 async fn update_settings(
     State(app): State<App>,

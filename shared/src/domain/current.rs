@@ -51,7 +51,7 @@ where
     Err(Error::Unavailable("the item kept changing".into()))
 }
 
-/// Whether a version is one of those that a request names; any is, when it names none.
+/// Whether a version is one of those that a request names; any is, when it means whatever is there.
 pub fn is_among(version: u64, expected: Option<&[u64]>) -> bool {
     expected.is_none_or(|versions| versions.contains(&version))
 }

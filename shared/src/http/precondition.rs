@@ -10,12 +10,13 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::reply::Reply;
 
-/// The versions under which a change may happen; none when the request does not say.
+/// The versions under which a change may happen. A request must say: what two devices change at once is never
+/// overwritten without one of them having meant to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IfMatch(Option<Vec<u64>>);
 
 impl IfMatch {
-    /// The versions; `None` is any.
+    /// The versions; `None` is any, on purpose.
     pub fn versions(&self) -> Option<&[u64]> {
         self.0.as_deref()
     }
@@ -33,7 +34,9 @@ impl FromRequestParts<App> for IfMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
-        Ok(lines(parts, IF_MATCH).map_or(Self(None), |value| Self::parse(&value)))
+        lines(parts, IF_MATCH)
+            .map(|value| Self::parse(&value))
+            .ok_or(Error::PreconditionRequired)
     }
 }
 

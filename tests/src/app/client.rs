@@ -19,6 +19,9 @@ use tower::ServiceExt;
 
 use super::event;
 
+/// The value of a header that is not to be sent.
+const OMITTED: &str = "\0";
+
 /// Somebody who calls the API.
 #[derive(Clone)]
 pub struct Client {
@@ -75,6 +78,11 @@ impl Client {
             token: Some(token.into()),
             ..self.clone()
         }
+    }
+
+    /// The same caller, sending this header's name in no case.
+    pub fn without(&self, name: &str) -> Self {
+        self.header(name, OMITTED)
     }
 
     /// The same caller, served by a function that is killed after this time.
@@ -177,13 +185,23 @@ impl Client {
                 .entry("Authorization".into())
                 .or_insert_with(|| format!("Bearer {token}"));
         }
+        if method == "PATCH" && needs_etag(path) {
+            headers.entry("If-Match".into()).or_insert_with(|| "*".into());
+        }
         if body.is_some() {
             headers
                 .entry("Content-Type".into())
                 .or_insert_with(|| "application/json".into());
         }
+        headers.retain(|_, value| value != OMITTED);
         event::rest(method, path, query, &headers, &self.ip, body)
     }
+}
+
+/// Whether a change of this must say on top of what it comes. Stories that are about something else mean whatever is
+/// there.
+fn needs_etag(path: &str) -> bool {
+    path == "/api/user" || path == "/api/user/preferences" || path.ends_with("/settings")
 }
 
 async fn read(parts: http::response::Parts, mut stream: ByteStream) -> Answer {

@@ -42,7 +42,12 @@ async fn users_reads_and_changes_a_profile() {
     let d = deployed::shared().await;
     let ann = d.sign_in("users").await;
     assert_eq!(ann.get("/api/user").await.json(200)["email"], "users@example.com");
+    let change = json!({"name": "Ann"});
+    ann.patch("/api/user", change)
+        .await
+        .assert_problem(428, "precondition_required");
     let changed = ann
+        .header("if-match", "*")
         .patch("/api/user", json!({"name": "Ann", "timezone": "Europe/Paris"}))
         .await;
     assert_eq!(changed.json(200)["name"], "Ann");

@@ -108,8 +108,8 @@ pub async fn read(app: &App, user: UserId) -> Result<User> {
     found.filter(User::is_staying).ok_or(Error::NotFound)
 }
 
-/// Changes a profile. `expected` are the versions that the caller knows (If-Match); without them the change goes on
-/// top of whatever is there, field by field.
+/// Changes a profile. `expected` are the versions that the caller knows (If-Match); `None`, when they meant to change
+/// whatever is there, field by field.
 ///
 /// # Errors
 /// `PreconditionFailed` when the profile is at none of the expected versions.

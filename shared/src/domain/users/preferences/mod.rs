@@ -270,8 +270,8 @@ pub async fn read(app: &App, user: UserId) -> Result<PreferencesView> {
     profile::read(app, user).await.map(|user| (&user).into())
 }
 
-/// Changes preferences. `expected` are the versions that the caller knows (If-Match); without them the change goes on
-/// top of whatever is there, field by field.
+/// Changes preferences. `expected` are the versions that the caller knows (If-Match); `None`, when they meant to change
+/// whatever is there, field by field.
 ///
 /// # Errors
 /// `PreconditionFailed` when the preferences are at none of the expected versions.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camarad::app::{App, Builder};
-use camarad::clock::ManualClock;
+use camarad::clock::{Clock, ManualClock};
 use camarad::config::Config;
 use camarad::context::Context;
 use camarad::domain::audit::chain::Chain;
@@ -12,10 +12,11 @@ use camarad::domain::audit::seal::{self, Order};
 use camarad::domain::plans::Plan;
 use camarad::error::Result;
 use camarad::ids::{UserId, WorkspaceId};
+use camarad::lambda::batch::Message;
 use camarad::ports::secrets::Secrets;
 use camarad::store::record::{Action, AuditRecord, Scope};
 use camarad::store::{Update, keys};
-use camarad_tests::app::TestApp;
+use camarad_tests::app::{Setup, TestApp};
 use camarad_tests::chain::{audited, messages, seal_all, told, work_off};
 use camarad_tests::dice::{Dice, share};
 use camarad_tests::engine::{self, TABLE};
@@ -89,11 +90,7 @@ impl Bench {
 }
 
 fn order(scope: Scope, places: &[String]) -> Order {
-    Order {
-        scope: scope.name(),
-        records: places.to_vec(),
-        checkpoint: false,
-    }
+    Order::of(&scope.name(), places)
 }
 
 #[tokio::test]
@@ -120,13 +117,110 @@ async fn a_record_that_the_stream_lost_is_sealed_by_the_nightly_comparison() {
     let home = workspace(&ann, "Home").await;
     assert_eq!(audited_len(&t, &home).await, None);
     scheduled::handle(t.app.clone(), Job::SealAudits).await.unwrap();
-    assert_eq!(work_off(&t).await, 0, "the youngest are left to the stream");
+    let shards = usize::from(keys::SHARDS);
+    assert_eq!(work_off(&t).await, shards, "the youngest are left to the stream");
     t.clock.advance(SignedDuration::from_mins(5));
     scheduled::handle(t.app.clone(), Job::SealAudits).await.unwrap();
-    assert!(work_off(&t).await > 0);
+    assert!(work_off(&t).await > shards);
     assert_eq!(audited(&t.app, &home).await.len(), 1);
+    t.clock.advance(SignedDuration::from_secs(1));
     scheduled::handle(t.app.clone(), Job::SealAudits).await.unwrap();
-    assert_eq!(work_off(&t).await, 0, "and then there is nothing to order");
+    assert_eq!(work_off(&t).await, shards, "and then there is nothing to order");
+}
+
+/// What the queue has, taken out.
+async fn taken(t: &TestApp) -> Vec<Message> {
+    let url = t.app.config().audit_queue_url.clone().unwrap();
+    let mut all = Vec::new();
+    loop {
+        let got = t.sqs.receive_message().queue_url(&url).max_number_of_messages(10);
+        let got = got.send().await.unwrap();
+        if got.messages().is_empty() {
+            return all;
+        }
+        for message in got.messages() {
+            all.push(Message {
+                id: message.message_id().unwrap().into(),
+                body: message.body().unwrap().into(),
+            });
+            let delete = t.sqs.delete_message().queue_url(&url);
+            let delete = delete.set_receipt_handle(message.receipt_handle.clone());
+            delete.send().await.unwrap();
+        }
+    }
+}
+
+/// People of one shard, each with a record that nobody told the sealer of, in the order in which a comparison meets them.
+async fn crowd(app: &App, clock: &ManualClock, count: usize) -> Vec<String> {
+    let mut scopes = Vec::new();
+    while scopes.len() < count {
+        let user = UserId::new(clock);
+        let scope = Scope::Account(user);
+        if keys::chain_place(&scope.name()).pk() != keys::chains(5) {
+            continue;
+        }
+        app.db().put(&Chain::new(&scope.name()), None).await.unwrap();
+        let cause = Context::system("tests", clock.now());
+        let tx = app.tx(&cause);
+        let tx = tx.audit(Action::SettingsUpdated, scope, user, json!({})).unwrap();
+        tx.run().await.unwrap();
+        scopes.push(scope.name());
+    }
+    scopes.sort();
+    scopes
+}
+
+#[tokio::test]
+async fn a_nightly_comparison_that_is_cut_off_goes_on_where_it_was() {
+    let faults = Faults::new(8);
+    let (db, raw) = engine::faulty_and_raw(&faults).await;
+    let mut t = TestApp::with(Setup {
+        db: Some(db),
+        ..Setup::default()
+    })
+    .await;
+    t.dynamodb = raw;
+    let scopes = crowd(&t.app, &t.clock, 120).await;
+    t.clock.advance(SignedDuration::from_mins(5));
+    scheduled::handle(t.app.clone(), Job::SealAudits).await.unwrap();
+    let of_shard = |m: &&Message| m.body.contains("\"shard\":5,") || m.body.contains("\"shard\":5}");
+    let first = taken(&t).await;
+    let first: Vec<Message> = first.iter().filter(of_shard).cloned().collect();
+    assert_eq!(first.len(), 1);
+    assert_eq!(audit_sealer::handle(t.app.clone(), first).await, [""; 0]);
+
+    // The second page is cut off: the table does not answer, and the message comes again.
+    let second = taken(&t).await;
+    let (pages, orders): (Vec<_>, Vec<_>) = second.into_iter().partition(|m| m.body.contains("\"night\""));
+    assert_eq!((pages.len(), orders.len()), (1, 50), "a page is fifty chains");
+    assert_eq!(audit_sealer::handle(t.app.clone(), orders).await, [""; 0]);
+    faults.whenever(Some(("CHAINS#05", Fault::Denied)));
+    let failed = audit_sealer::handle(t.app.clone(), pages.clone()).await;
+    assert_eq!(failed, [pages[0].id.clone()]);
+    assert_eq!(taken(&t).await.len(), 0);
+    // One chain of it cannot be read: it gets an order of its own, and the others do not wait for it.
+    faults.whenever(Some((scopes[60].as_str(), Fault::Denied)));
+    assert_eq!(audit_sealer::handle(t.app.clone(), pages).await, [""; 0]);
+    let third = taken(&t).await;
+    let alone: Vec<_> = third
+        .iter()
+        .filter(|m| m.body.contains("\"compare\":true"))
+        .collect();
+    assert_eq!(alone.len(), 1, "{third:?}");
+    assert!(alone[0].body.contains(&scopes[60]));
+    let failed = audit_sealer::handle(t.app.clone(), vec![alone[0].clone()]).await;
+    assert_eq!(
+        failed,
+        [alone[0].id.clone()],
+        "it comes again, and in the end to the dead letters"
+    );
+    assert_eq!(third.len(), 51, "with the other seals, and the next page");
+    faults.whenever(None);
+    assert_eq!(audit_sealer::handle(t.app.clone(), third).await, [""; 0]);
+    work_off(&t).await;
+    for scope in &scopes {
+        assert_eq!(audited(&t.app, scope).await.len(), 1, "{scope}");
+    }
 }
 
 async fn audited_len(t: &TestApp, scope: &str) -> Option<u64> {

@@ -22,7 +22,8 @@ pub enum Job {
     FlushLedgers,
     /// Every hour: makes a new signing key when the newest is thirty days old, and takes back those that are over.
     RotateSigningKeys,
-    /// Every night: orders the sealing of audit records that the stream or the queue lost, and checkpoints that are due.
+    /// Every night: orders a comparison of each audit chain with its log, by which records that the stream or the queue lost
+    /// are sealed, and checkpoints kept up.
     SealAudits,
     /// Every night: orders a comparison of each of Stripe's customers with table and ledger.
     CompareBilling,
@@ -61,14 +62,8 @@ pub async fn handle(app: App, job: Job) -> Result<()> {
             );
         }
         Job::SealAudits => {
-            let all = audit::sweep::sweep(&app).await?;
-            tracing::info!(
-                chains = all.chains,
-                overlooked = all.overlooked,
-                checkpoints = all.checkpoints,
-                failed = all.failed,
-                "audit chains compared"
-            );
+            let parts = audit::sweep::begin(&app).await?;
+            tracing::info!(parts, "comparison of audit chains ordered");
         }
     }
     Ok(())

@@ -33,6 +33,34 @@ impl Db {
     }
 }
 
+impl Db {
+    /// At most `limit` keys of one partition of the second index, those after the place `after`, and whether there may be
+    /// more: for walks that go on in another invocation.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn places(&self, partition: &str, after: Option<&str>, limit: u32) -> Result<(Vec<Key>, bool)> {
+        let _call = cost::begin();
+        let query = self.client.query().table_name(&self.table);
+        let out = query
+            .index_name("GSI2")
+            .key_condition_expression("GSI2PK = :pk AND GSI2SK > :after")
+            .expression_attribute_values(":pk", Value::of(&partition)?.0)
+            // Before every place: a sort key has one character at least.
+            .expression_attribute_values(":after", Value::of(&after.unwrap_or(" "))?.0)
+            .limit(i32::try_from(limit).unwrap_or(100))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(failed)?;
+        count_read(out.consumed_capacity.as_slice());
+        let more = out.last_evaluated_key.is_some();
+        let found = out.items.unwrap_or_default();
+        let keys = found.into_iter().map(|item| Doc(item).key());
+        Ok((keys.collect::<Result<_>>()?, more))
+    }
+}
+
 impl Walk<'_> {
     /// The next keys, never none; `None` at the end. May be called again after an error: it asks for the same.
     ///

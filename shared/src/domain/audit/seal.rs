@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Kind, Mark, Seal, Sealable, Signer, record_hash};
+use super::sweep::{self, Page};
 use crate::app::App;
 use crate::config::Config;
 use crate::context::Context;
@@ -46,6 +47,29 @@ pub struct Order {
     /// Whether its checkpoint is due.
     #[serde(default)]
     pub checkpoint: bool,
+    /// Whether it is to be compared with its log.
+    #[serde(default)]
+    pub compare: bool,
+}
+
+impl Order {
+    /// To seal these records.
+    pub fn of(scope: &str, records: &[String]) -> Self {
+        Self {
+            scope: scope.to_owned(),
+            records: records.to_vec(),
+            checkpoint: false,
+            compare: false,
+        }
+    }
+}
+
+/// What a message of the queue is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Wanted {
+    Seal(Order),
+    Compare(Page),
 }
 
 /// Asks the sealer to seal these records: scopes and places.
@@ -60,11 +84,7 @@ pub async fn ask(app: &App, records: impl IntoIterator<Item = (String, String)>)
     let mut orders = Vec::new();
     for (scope, places) in by_scope {
         for places in places.chunks(AT_ONCE) {
-            orders.push(Order {
-                scope: scope.clone(),
-                records: places.to_vec(),
-                checkpoint: false,
-            });
+            orders.push(Order::of(&scope, places));
         }
     }
     send(app, &orders).await
@@ -78,14 +98,18 @@ pub async fn send(app: &App, orders: &[Order]) -> Result<()> {
     if orders.is_empty() {
         return Ok(());
     }
-    let url = Config::need(&app.config().audit_queue_url, "AUDIT_QUEUE_URL")?;
     let grouped = orders.iter().map(|order| {
         Ok(Grouped {
             group: order.scope.clone(),
             body: serde_json::to_string(order).map_err(Error::internal)?,
         })
     });
-    let grouped = grouped.collect::<Result<Vec<_>>>()?;
+    post(app, &grouped.collect::<Result<Vec<_>>>()?).await
+}
+
+/// Puts messages into the sealer's queue.
+pub(super) async fn post(app: &App, grouped: &[Grouped]) -> Result<()> {
+    let url = Config::need(&app.config().audit_queue_url, "AUDIT_QUEUE_URL")?;
     for batch in grouped.chunks(MAX_BATCH) {
         if !app.queue()?.send_grouped(url, batch).await?.is_empty() {
             return Err(Error::Unavailable(
@@ -101,11 +125,17 @@ pub async fn carry_out(app: &App, bodies: &[&str]) -> Vec<usize> {
     let mut failed = Vec::new();
     let mut chains: BTreeMap<String, (Vec<usize>, Vec<Order>)> = BTreeMap::new();
     for (place, body) in bodies.iter().enumerate() {
-        match serde_json::from_str::<Order>(body) {
-            Ok(order) => {
+        match serde_json::from_str::<Wanted>(body) {
+            Ok(Wanted::Seal(order)) => {
                 let (places, orders) = chains.entry(order.scope.clone()).or_default();
                 places.push(place);
                 orders.push(order);
+            }
+            Ok(Wanted::Compare(page)) => {
+                if let Err(error) = Box::pin(sweep::compare_page(app, &page)).await {
+                    tracing::error!(error = %error, cause = ?error, "a page of chains could not be compared");
+                    failed.push(place);
+                }
             }
             Err(error) => {
                 tracing::error!(error = %error, place, "no order of a sealer");
@@ -124,6 +154,9 @@ pub async fn carry_out(app: &App, bodies: &[&str]) -> Vec<usize> {
 }
 
 async fn work(app: &App, scope: &str, orders: Vec<Order>) -> Result<()> {
+    if orders.iter().any(|o| o.compare) {
+        sweep::compare(app, scope).await?;
+    }
     let due = orders.iter().any(|o| o.checkpoint);
     let mut records = Vec::new();
     for place in orders.iter().flat_map(|o| &o.records) {

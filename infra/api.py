@@ -25,26 +25,46 @@ PREFLIGHT = "meta"
 
 # What API Gateway answers by itself: its name of the case, status (None: keep its own), code as in error.rs, sentence.
 GATEWAY_RESPONSES = [
+    ("ACCESS_DENIED", 403, "forbidden", "the request was refused"),
+    ("API_CONFIGURATION_ERROR", 500, "internal", "an unexpected error occurred"),
+    ("BAD_REQUEST_BODY", 400, "malformed", "the request is not valid"),
+    ("BAD_REQUEST_PARAMETERS", 400, "malformed", "the request is not valid"),
+    # Of a case that has no name here; the status line says which.
     ("DEFAULT_4XX", None, "refused", "the request was refused"),
     ("DEFAULT_5XX", None, "internal", "an unexpected error occurred"),
+    ("EXPIRED_TOKEN", 403, "forbidden", "the request was refused"),
     ("INTEGRATION_FAILURE", 503, "unavailable", "the service is busy, try again"),
     ("INTEGRATION_TIMEOUT", 504, "timeout", "the request took too long"),
+    ("INVALID_SIGNATURE", 403, "forbidden", "the request was refused"),
     # Its words for "no such path or method"; it has nothing to do with tokens here.
     ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found", "there is no such resource"),
+    ("QUOTA_EXCEEDED", 429, "rate_limited", "too many requests"),
     ("REQUEST_TOO_LARGE", 413, "payload_too_large", "the body is too large"),
+    ("RESOURCE_NOT_FOUND", 404, "not_found", "there is no such resource"),
     ("THROTTLED", 429, "rate_limited", "too many requests"),
+    ("UNAUTHORIZED", 401, "unauthenticated", "this needs a bearer token"),
+    ("UNSUPPORTED_MEDIA_TYPE", 415, "unsupported_media_type", "the Content-Type must be application/json"),
     ("WAF_FILTERED", 403, "forbidden", "the request was blocked"),
 ]
 
-# Echoing any origin is harmless here: these bodies hold nothing secret, and without the headers a browser would hide
-# the status from the frontend. A value in single quotes is a literal; the other is taken from the request.
+# What a busy API says of when to come back, in seconds, as error.rs has it.
+RETRY_AFTER = {"INTEGRATION_FAILURE": 1, "INTEGRATION_TIMEOUT": 1, "QUOTA_EXCEEDED": 60, "THROTTLED": 1}
+
+# As http/edge.rs secures every answer. Without the CORS headers a browser would hide the status from the frontend. A
+# gateway response knows no list of origins: it can echo whatever comes, or name one. So it names the first.
 GATEWAY_HEADERS = {
-    "Access-Control-Allow-Origin": "method.request.header.Origin",
-    "Access-Control-Allow-Credentials": "'true'",
-    "Cache-Control": "'no-store'",
-    "Content-Type": "'application/problem+json'",
-    "Vary": "'Origin'",
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Expose-Headers": "Retry-After",
+    "Cache-Control": "no-store",
+    # The strictest that needs no quotes, which a literal cannot have inside.
+    "Content-Security-Policy": "sandbox",
+    "Content-Type": "application/problem+json",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
+FRONTEND = """!Sub ["'${Origin}'", {Origin: !If [HasFrontend, !Select [0, !Split [",", !Ref FrontendOrigins]], "https://none.invalid"]}]"""
 
 
 def live_routes(path=ROOT / "routes.tsv"):
@@ -74,7 +94,6 @@ def operation(method, function, stream):
 def gateway_responses():
     """Problems in the shape of problem.rs. API Gateway knows the status of the two defaults only when it answers."""
     out = "        x-amazon-apigateway-gateway-responses:\n"
-    headers = ", ".join(f'gatewayresponse.header.{name}: "{value}"' for name, value in GATEWAY_HEADERS.items())
     for kind, status, code, detail in GATEWAY_RESPONSES:
         problem = {
             "type": f"urn:camarad:problem:{code}",
@@ -87,7 +106,12 @@ def gateway_responses():
         out += f"          {kind}:\n"
         if status:
             out += f'            statusCode: "{status}"\n'
-        out += f"            responseParameters: {{{headers}}}\n"
+        out += "            responseParameters:\n"
+        out += f"              gatewayresponse.header.Access-Control-Allow-Origin: {FRONTEND}\n"
+        after = {"Retry-After": str(RETRY_AFTER[kind])} if kind in RETRY_AFTER else {}
+        for name, value in sorted({**GATEWAY_HEADERS, **after}.items()):
+            # A value in single quotes is a literal.
+            out += f"              gatewayresponse.header.{name}: \"'{value}'\"\n"
         out += f"            responseTemplates: {{application/json: '{json.dumps(problem)}'}}\n"
     return out
 

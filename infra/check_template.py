@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import sys
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -32,6 +33,8 @@ VARIANTS: Dict[str, Dict[str, str]] = {
         "PublicUrl": "https://api.example.com",
         "MailFrom": "camarad@example.com",
         "AlarmTopic": "arn:aws:sns:eu-central-1:123456789012:alarms",
+        "FrontendOrigins": "https://app.example.com,https://admin.example.com",
+        "FirewallManagedRules": "block",
         "RuntimeConcurrency": "100",
         "CriticalConcurrency": "10",
     },
@@ -292,8 +295,81 @@ def local_types(stack: Stack, variant: str) -> Found:
         yield "the firewall is not in front of the API"
 
 
+# What the functions put on every answer (http/edge.rs), and what a busy API must say.
+SECURED = ("Cache-Control", "Strict-Transport-Security", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy",
+           "Content-Security-Policy")  # fmt: skip
+BUSY = ("THROTTLED", "QUOTA_EXCEEDED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT")
+
+
+def gateway(stack: Stack, _: str) -> Found:
+    """What API Gateway answers by itself is as closed as what the functions answer."""
+    for api in of_type(stack, "AWS::ApiGateway::RestApi").values():
+        for kind, answer in api["Body"]["x-amazon-apigateway-gateway-responses"].items():
+            headers = {name.rsplit(".", 1)[1]: value for name, value in answer["responseParameters"].items()}
+            origin = headers.get("Access-Control-Allow-Origin", "")
+            if not re.fullmatch(r"'https?://[^*']+'", origin):
+                yield "%s lets %s read it" % (kind, origin or "nobody")
+            for name in SECURED + (("Retry-After",) if kind in BUSY else ()):
+                if not re.fullmatch("'[^']+'", headers.get(name, "")):
+                    yield "%s has no %s" % (kind, name)
+            told = json.loads(answer["responseTemplates"]["application/json"])["status"]
+            if kind not in ("DEFAULT_4XX", "DEFAULT_5XX") and str(told) != answer.get("statusCode"):
+                yield "%s says %s and is %s" % (kind, told, answer.get("statusCode"))
+
+
+TEXTS = ["/api/agents/agt_1/chat", "/api/agents/agt_1/stream", "/api/billing/webhook"]
+LARGE = TEXTS + ["/api/usage/record"]
+MANAGED = {"AWSManagedRulesCommonRuleSet", "AWSManagedRulesSQLiRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"}
+
+
+def within(value: Any, name: str) -> Iterator[Any]:
+    """Every value of this name, however deep."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
+        if key == name:
+            yield inner
+        yield from within(inner, name)
+
+
+def spares(rule: Dict[str, Any], paths: List[str]) -> bool:
+    """Whether the rule says of each of these paths that it is not meant."""
+    kept = [r["RegexString"] for out in within(rule, "NotStatement") for r in within(out, "RegexMatchStatement")]
+    return all(any(re.search(pattern, path) for pattern in kept) for path in paths)
+
+
+def firewall(stack: Stack, _: str) -> Found:
+    for acl in of_type(stack, "AWS::WAFv2::WebACL").values():
+        rules = {rule["Name"]: rule for rule in acl["Rules"]}
+        if len({rule["Priority"] for rule in rules.values()}) != len(acl["Rules"]):
+            yield "two rules have one name or place"
+        for name, rule in rules.items():
+            for header in within(rule, "ResponseHeaders"):
+                origins = [h["Value"] for h in header if h["Name"] == "Access-Control-Allow-Origin"]
+                if origins != [o for o in origins if re.fullmatch(r"https?://[^*]+", o)] or not origins:
+                    yield "the answer of %s can be read by %s" % (name, origins)
+            for match in within(rule, "RegexMatchStatement"):
+                if [t["Type"] for t in match["TextTransformations"]] != ["URL_DECODE", "NORMALIZE_PATH"]:
+                    yield "%s does not see encoded paths" % name
+        if not spares(rules["body-size"], LARGE) or spares(rules["body-size"], ["/api/user"]):
+            yield "body-size blocks what may be large, or nothing"
+        if not spares(rules["bodies"], LARGE) or spares(rules["bodies"], ["/api/user"]):
+            yield "bodies blocks what people or Stripe wrote, or nothing"
+        if not spares(rules["public-rate"], ["/api/auth/refresh", "/api/auth/session"]) or spares(
+            rules["public-rate"], ["/api/auth/magic-link", "/api/auth/local/callback"]
+        ):
+            yield "public-rate counts what browsers do by themselves, or not what people do"
+        groups = {g["Name"]: g for rule in rules.values() for g in within(rule, "ManagedRuleGroupStatement")}
+        if not MANAGED <= set(groups):
+            yield "managed rules are missing: %s" % ", ".join(sorted(MANAGED - set(groups)))
+        judged = {label["Key"].rsplit(":", 1)[1].upper() for label in within(rules["bodies"], "LabelMatchStatement")}
+        for name in MANAGED & set(groups):
+            counted = {o["Name"].upper() for o in groups[name]["RuleActionOverrides"] if "Count" in o["ActionToUse"]}
+            bodies = {rule for rule in counted if rule.endswith("_BODY") and not rule.startswith("SIZE")}
+            if not bodies or bodies - judged:
+                yield "%s blocks bodies by itself, or what it says of them is not judged" % name
+
+
 RULES: List[Callable[[Stack, str], Found]] = [
-    size, routes, permissions, roles, environment, asynchronous, kept, local_types,
+    size, routes, permissions, roles, environment, asynchronous, kept, local_types, gateway, firewall,
 ]  # fmt: skip
 
 

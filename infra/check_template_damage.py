@@ -38,6 +38,43 @@ def _leading(resources: Resources, index: int) -> List[str]:
     return _statement(resources, "WriteTable", index)["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
 
 
+def _answer(resources: Resources, kind: str) -> Dict[str, Any]:
+    return _properties(resources, "Api")["Body"]["x-amazon-apigateway-gateway-responses"][kind]
+
+
+def _origin(resources: Resources, kind: str, value: str) -> None:
+    _answer(resources, kind)["responseParameters"]["gatewayresponse.header.Access-Control-Allow-Origin"] = value
+
+
+def _rule(resources: Resources, name: str) -> Dict[str, Any]:
+    return next(rule for rule in _properties(resources, "Firewall")["Rules"] if rule["Name"] == name)
+
+
+def _without_exception(resources: Resources, name: str) -> None:
+    _rule(resources, name)["Statement"]["AndStatement"]["Statements"].pop()
+
+
+def _any_origin(resources: Resources) -> None:
+    headers = _rule(resources, "rate")["Action"]["Block"]["CustomResponse"]["ResponseHeaders"]
+    for header in headers:
+        if header["Name"] == "Access-Control-Allow-Origin":
+            header["Value"] = "*"
+
+
+def _counts_refreshes(resources: Resources) -> None:
+    _rule(resources, "public-rate")["Statement"]["RateBasedStatement"]["ScopeDownStatement"]["AndStatement"][
+        "Statements"].pop()
+
+
+def _sees_no_encoding(resources: Resources) -> None:
+    statement = _rule(resources, "bodies")["Statement"]["AndStatement"]["Statements"][1]["NotStatement"]["Statement"]
+    statement["RegexMatchStatement"]["TextTransformations"].pop(0)
+
+
+def _managed(resources: Resources, name: str) -> Dict[str, Any]:
+    return _rule(resources, name)["Statement"]["ManagedRuleGroupStatement"]
+
+
 STREAM = "/api/agents/{id}/stream"
 STAR = "dynamodb:*"
 
@@ -94,6 +131,22 @@ DAMAGE: List[Tuple[str, str, Callable[[Resources], Any]]] = [
     ("kept", "a table that goes with the stack", lambda r: r["Table"].pop("DeletionPolicy")),
     ("kept", "a table that can be deleted", lambda r: _properties(r, "Table").update(DeletionProtectionEnabled=False)),
     ("kept", "logs that are kept forever", lambda r: _properties(r, "MetaFunction").pop("LoggingConfig")),
+    ("gateway", "an answer for every origin", lambda r: _origin(r, "THROTTLED", "'*'")),
+    ("gateway", "an answer for whoever asks", lambda r: _origin(r, "DEFAULT_4XX", "method.request.header.Origin")),
+    ("gateway", "an answer for pages in a sandbox", lambda r: _origin(r, "DEFAULT_5XX", "'null'")),
+    ("gateway", "a busy API that does not say for how long", lambda r: _answer(r, "THROTTLED")["responseParameters"].pop(
+        "gatewayresponse.header.Retry-After")),
+    ("gateway", "an answer without nosniff", lambda r: _answer(r, "WAF_FILTERED")["responseParameters"].pop(
+        "gatewayresponse.header.X-Content-Type-Options")),
+    ("gateway", "another status than it says", lambda r: _answer(r, "UNAUTHORIZED").update(statusCode="403")),
+    ("firewall", "a refusal for every origin", _any_origin),
+    ("firewall", "large events of Stripe's that are blocked", lambda r: _without_exception(r, "body-size")),
+    ("firewall", "prompts that are blocked", lambda r: _without_exception(r, "bodies")),
+    ("firewall", "refreshes that count as sign-ins", _counts_refreshes),
+    ("firewall", "encoded paths that pass", _sees_no_encoding),
+    ("firewall", "no rules for injection", lambda r: _properties(r, "Firewall")["Rules"].remove(_rule(r, "injection"))),
+    ("firewall", "a group that blocks bodies", lambda r: _managed(r, "injection")["RuleActionOverrides"].pop(0) and _managed(
+        r, "injection")["RuleActionOverrides"].pop(0)),
     ("local_types", "a type that does not exist locally", lambda r: r["Firewall"].pop("Condition")),
     ("local_types", "no firewall", lambda r: r.pop("FirewallOfApi")),
 ]

@@ -26,6 +26,10 @@ pub const ADDRESS: Limit = Limit {
 
 /// Whether a path is one of those; as template.yaml's rule `public-rate` has it.
 pub fn is_public(path: &str) -> bool {
+    // Browsers call these by themselves; they have limits of their own.
+    if ["/api/auth/refresh", "/api/auth/session"].contains(&path) {
+        return false;
+    }
     let starts = [
         "/api/auth",
         "/api/agent-presets",

@@ -85,15 +85,26 @@ fn parse<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T
     let Object(value): Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, cause) = (error.path().to_string(), error.into_inner());
         match cause.classify() {
-            serde_json::error::Category::Data => Error::field(
-                if path == "." { "body".into() } else { shown(&path) },
-                position_free(&cause),
-            ),
+            serde_json::error::Category::Data => misfit(&path, &cause),
             _ => Error::Malformed(cause.to_string()),
         }
     })?;
     value.validate().map_err(|report| invalid(&report))?;
     Ok(value)
+}
+
+/// What does not fit, by its own name: what is missing is told at the place of the object that lacks it.
+fn misfit(path: &str, cause: &serde_json::Error) -> Error {
+    let text = position_free(cause);
+    let missing = text
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    match (missing, path) {
+        (Some(name), ".") => Error::field(name, "is missing"),
+        (Some(name), object) => Error::field(shown(&format!("{object}.{name}")), "is missing"),
+        (None, ".") => Error::field("body", text),
+        (None, field) => Error::field(shown(field), text),
+    }
 }
 
 /// serde_json appends where it stopped; with the field named, that only confuses.
@@ -144,6 +155,15 @@ mod tests {
         #[garde(skip)]
         #[serde(default)]
         _list: Vec<u8>,
+        #[garde(skip)]
+        #[serde(default)]
+        _inner: Option<Inner>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Inner {
+        _type_of: u8,
     }
 
     fn fields(body: &str) -> Vec<String> {
@@ -159,7 +179,14 @@ mod tests {
         assert_eq!(fields(r#"{"shortName":"abcd"}"#), ["shortName"]);
         assert_eq!(fields(r#"{"shortName":7}"#), ["shortName"]);
         assert_eq!(fields(r#"{"shortName":"a","x":1}"#), ["x"]);
-        assert_eq!(fields(r#"{}"#), ["body"]);
+        assert_eq!(fields(r#"{}"#), ["shortName"], "what is missing has a name");
+        assert_eq!(
+            fields(r#"{"shortName":"a","Inner":{}}"#),
+            ["Inner"],
+            "a name is told as it was sent"
+        );
+        assert_eq!(fields(r#"{"shortName":"a","_inner":{}}"#), ["_inner._typeOf"]);
+        assert_eq!(fields("[]"), ["body"]);
         assert_eq!(fields("{"), ["malformed"]);
         assert_eq!(fields(r#"{"shortName":"a"} x"#), ["malformed"]);
     }

@@ -118,6 +118,20 @@ pub fn network(ip: &str) -> Option<String> {
     })
 }
 
+/// What one client can come from: an IPv4 address, and of IPv6 a /64, within which a machine chooses its own.
+pub fn place(ip: &str) -> String {
+    match ip.parse() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        Ok(IpAddr::V6(v6)) => v6
+            .to_ipv4_mapped()
+            .map_or_else(|| ip.to_owned(), |v4| v4.to_string()),
+        _ => ip.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,5 +167,14 @@ mod tests {
         assert_eq!(network("::ffff:203.0.113.7").as_deref(), Some("203.0.113.0/24"));
         assert_eq!(network("2001:db8:1:2::9").as_deref(), Some("2001:db8:1::/48"));
         assert_eq!(network("no address"), None);
+    }
+
+    #[test]
+    fn a_machine_has_one_place_whatever_address_it_chooses() {
+        assert_eq!(place("203.0.113.7"), "203.0.113.7");
+        assert_eq!(place("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(place("2001:db8:1:2::9"), "2001:db8:1:2::/64");
+        assert_eq!(place("2001:db8:1:2:ffff::1"), place("2001:db8:1:2::9"));
+        assert_ne!(place("2001:db8:1:3::9"), place("2001:db8:1:2::9"));
     }
 }

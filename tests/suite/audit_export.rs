@@ -9,6 +9,7 @@ use camarad_tests::chain::{audited, seal_all};
 use jiff::SignedDuration;
 use scheduled::Job;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::audit_verify::{Files, export, history, lines, rewritten, verdict};
 use crate::workspaces::workspace;
@@ -59,13 +60,17 @@ async fn a_spreadsheet_gets_rows_and_no_formula() {
     let disposition = format!("attachment; filename=\"audit-{home}.csv\"");
     assert_eq!(answer.header("content-disposition"), Some(disposition.as_str()));
     let rows: Vec<_> = answer.body.split("\r\n").collect();
-    assert_eq!(rows.len(), 4, "{rows:?}");
-    assert!(rows[2].contains("\"'=cmd|' /C calc'!A0\""), "{}", rows[2]);
+    // Head, two records, the end, and nothing after the last line's end.
+    assert_eq!(rows.len(), 5, "{rows:?}");
+    let (before, _) = answer.body.split_at(answer.body.rfind("end,").unwrap());
+    let sum = data_encoding::HEXLOWER.encode(&Sha256::digest(before.as_bytes()));
     assert!(
-        rows[2].contains(r#""{""name"":{""new"":""a, \""b\""#),
+        rows[3].starts_with(&format!("end,rows=2,sha256={sum},")),
         "{}",
-        rows[2]
+        rows[3]
     );
+    assert!(rows[2].contains("\"'=cmd|' /C calc'!A0\""), "{}", rows[2]);
+    assert!(rows[2].contains(r#""{""changed"":[""name""]}""#), "{}", rows[2]);
 }
 
 #[tokio::test]

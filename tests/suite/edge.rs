@@ -117,6 +117,12 @@ async fn each_kind_of_refusal_is_a_problem_document_of_its_own() {
             "changed since",
             old.patch("/api/user", json!({"name": "A"})).await,
         ),
+        (
+            "not on top of what",
+            ann.without("If-Match")
+                .patch("/api/user", json!({"name": "A"}))
+                .await,
+        ),
         ("too large", ann.patch("/api/user", big).await),
         ("too long", ann.get(&long).await),
         ("no JSON type", text.patch("/api/user", json!({})).await),
@@ -159,6 +165,14 @@ async fn the_frontend_may_read_and_write_with_cookies_and_no_other_page_may() {
     let ours = preflight(ORIGIN, "/api/user").await;
     assert_eq!(ours.header("access-control-allow-origin"), Some(ORIGIN));
     assert_eq!(ours.header("access-control-allow-credentials"), Some("true"));
+    for name in [
+        "x-request-id",
+        "x-content-type-options",
+        "strict-transport-security",
+        "content-security-policy",
+    ] {
+        assert!(ours.header(name).is_some(), "a preflight without {name}");
+    }
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         assert!(
             ours.header("access-control-allow-methods")

@@ -266,6 +266,11 @@ async fn when_the_table_does_not_count_money_and_sign_in_are_refused() {
     let operator = t.sign_up(OPERATOR, Plan::Personal).await;
     let chat = format!("/api/agents/{agent}/chat");
     let grant = json!({"userId": ann.user, "amount": "10", "reason": "goodwill"});
+    let homes = ann.get("/api/workspaces").await.json(200);
+    let allocation = format!(
+        "/api/workspaces/{}/allocation",
+        homes["items"][0]["id"].as_str().unwrap()
+    );
     for fault in [Fault::Unsent, Fault::Throttled] {
         faults.whenever(Some(("RATE#agent", fault)));
         let answer = ann.once("k").post(&chat, say("Hello")).await;
@@ -274,6 +279,22 @@ async fn when_the_table_does_not_count_money_and_sign_in_are_refused() {
         faults.whenever(Some(("RATE#user", fault)));
         let granted = operator.once("g").post("/api/ledger/grant", grant.clone()).await;
         granted.assert_problem(503, "unavailable");
+        let name = || ann.once("m");
+        let wish = crate::onboarding_undone::wish();
+        for answer in [
+            name()
+                .post("/api/billing/checkout", json!({"planId": "personal"}))
+                .await,
+            name().post("/api/billing/topup", json!({"cbt": "10000"})).await,
+            name()
+                .post("/api/billing/change-plan", json!({"planId": "agency"}))
+                .await,
+            name().post("/api/billing/cancel", json!({})).await,
+            name().post("/api/onboarding/complete", wish).await,
+            name().put(&allocation, json!({"limit": "100"})).await,
+        ] {
+            answer.assert_problem(503, "unavailable");
+        }
         faults.whenever(Some(("RATE#auth", fault)));
         let refresh = t
             .anonymous()
@@ -350,19 +371,32 @@ fn the_stand_in_looks_at_the_paths_that_the_firewall_looks_at() {
     );
     let an_hour = requests * 3_600 / seconds;
     assert!((990..=1_010).contains(&an_hour), "{an_hour} an hour");
-    let pattern = limit["ScopeDownStatement"]["RegexMatchStatement"]["RegexString"]
-        .as_str()
-        .unwrap();
+    let scope = &limit["ScopeDownStatement"]["AndStatement"]["Statements"];
+    let regex = |s: &serde_yaml_ng::Value| {
+        s["RegexMatchStatement"]["RegexString"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (pattern, own) = (regex(&scope[0]), regex(&scope[1]["NotStatement"]["Statement"]));
+    assert_eq!(own, "/api/auth/(refresh|session)$");
     let beginning = pattern.strip_suffix("(/|$)").unwrap().replace('\\', "");
     assert_eq!(
         beginning,
         "/(api/(auth|agent-presets|health)|.well-known|docs|openapi.json)"
     );
     for route in camarad_tests::routes::live() {
-        let covered = camarad_tests::gateway::is_public(&route.path);
+        let own = ["/api/auth/refresh", "/api/auth/session"].contains(&route.path.as_str());
+        let covered = own || camarad_tests::gateway::is_public(&route.path);
         assert!(covered || route.audience != "public", "{}", route.name());
     }
-    for other in ["/api/authx", "/api/user", "/documents", "/api"] {
+    for other in [
+        "/api/auth/refresh",
+        "/api/authx",
+        "/api/user",
+        "/documents",
+        "/api",
+    ] {
         assert!(!camarad_tests::gateway::is_public(other), "{other}");
     }
 }

@@ -8,7 +8,10 @@ pub(super) fn line(cells: &[String]) -> String {
 
 /// A cell. What a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV Injection).
 fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);
+    // Full-width forms too: spreadsheets of East Asian locales read them as the others.
+    let formula = text.starts_with([
+        '=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠',
+    ]);
     let guarded = if formula {
         format!("'{text}")
     } else {
@@ -43,6 +46,10 @@ mod tests {
             "\t=1",
             "\r=1",
             "=cmd|' /C calc'!A0",
+            "＝1+1",
+            "＋1",
+            "－1",
+            "＠SUM(A1)",
         ] {
             let cell = cell(text);
             assert!(cell.starts_with("\"'"), "{cell}");

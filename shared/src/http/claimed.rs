@@ -37,6 +37,8 @@ pub struct Claimed {
     key: Option<ApiKeyToken>,
     /// What a key must be allowed for this route.
     needed: Option<KeyScope>,
+    /// Whether the request may move money.
+    money: bool,
 }
 
 /// Where a request's claim is kept once the token was checked, as several extractors of one route ask for it.
@@ -90,6 +92,7 @@ async fn check(parts: &Parts, app: &App) -> Result<Claimed> {
             credential: Credential::ApiKey(key.id),
             context: context.with_api_key(key.user, key.id),
             needed: scopes::needed(parts),
+            money: scopes::moves_money(parts),
             key: Some(key),
         });
     }
@@ -99,6 +102,7 @@ async fn check(parts: &Parts, app: &App) -> Result<Claimed> {
         credential: Credential::Session(claims.sid),
         context: context.signed_in(claims.sub, claims.sid),
         needed: None,
+        money: scopes::moves_money(parts),
         key: None,
     })
 }
@@ -220,10 +224,12 @@ impl Claimed {
 
     /// What its requests are counted against.
     pub(super) fn limit(&self) -> (Limit, String) {
-        match &self.key {
+        let (limit, who) = match &self.key {
             Some(token) => (limits::KEY, token.fingerprint()),
             None => (limits::USER, self.user.to_string()),
-        }
+        };
+        // What moves money is refused when nobody counts.
+        (if self.money { limit.closed() } else { limit }, who)
     }
 
     /// The name of an Idempotency-Key in the table. Those of an API key are its own, so that a made-up one cannot claim

@@ -60,6 +60,7 @@ pub fn service(routes: OpenApiRouter<App>, app: App, timeout: Duration) -> Route
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(middleware::from_fn_with_state(edge_of, edge))
         .layer(cors(&app))
+        .layer(middleware::from_fn_with_state(app.clone(), preflight))
         .with_state(app)
 }
 
@@ -166,6 +167,25 @@ async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Respons
         db.wcu = cost.wcu,
         "request"
     );
+    response
+}
+
+/// What CORS answers by itself, a preflight, gets the id, the headers and the line that other answers have.
+async fn preflight(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.method() != Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let context = context(&app, request.headers(), request.extensions());
+    let mut response = next.run(request).await;
+    if !response.headers().contains_key(REQUEST_ID) {
+        secure(response.headers_mut(), &context.request_id);
+        tracing::info!(
+            request.id = context.request_id,
+            http.method = "OPTIONS",
+            http.status = response.status().as_u16(),
+            "preflight"
+        );
+    }
     response
 }
 

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::context::Context;
 use crate::domain::audit::refusal::Refusal;
 use crate::error::{Error, Result};
+use crate::personal;
 use crate::store::keys;
 use crate::store::limits::{AUTH, Limit, Standing};
 
@@ -130,17 +131,15 @@ pub async fn hit_by_guest(parts: &Parts, app: &App, limit: Limit) -> Result<()> 
     counted
 }
 
-/// What a client's address is counted as: SHA-256, as addresses are personal. Those without one count together; so do
-/// those of one IPv6 network of 64 bits, as one customer has no less.
+/// What a client's address is counted as: SHA-256, as addresses are personal, and of IPv6 a /64. Those without one count
+/// together.
 pub fn address(context: &Context) -> String {
-    let told = context.ip.as_deref().unwrap_or("unknown");
-    match told.parse::<std::net::Ipv6Addr>() {
-        Ok(ip) if ip.to_ipv4_mapped().is_none() => {
-            let [a, b, c, d, ..] = ip.segments();
-            keys::digest(&format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"))
-        }
-        _ => keys::digest(told),
-    }
+    keys::digest(
+        &context
+            .ip
+            .as_deref()
+            .map_or_else(|| "unknown".to_owned(), personal::place),
+    )
 }
 
 /// Somebody who posts to sign-in without being signed in, limited by address.

@@ -30,6 +30,18 @@ pub(super) fn row(seal: &Seal, view: &AuditView) -> String {
     ])
 }
 
+/// The last row: `end`, the number of rows, and the SHA-256 of everything before it. A file without it was cut off.
+pub(super) fn end(rows: u64, sha256: &str) -> String {
+    let mut cells = vec![String::new(); HEAD.split(',').count()];
+    let told = [
+        "end".to_owned(),
+        format!("rows={rows}"),
+        format!("sha256={sha256}"),
+    ];
+    cells.iter_mut().zip(told).for_each(|(cell, text)| *cell = text);
+    line(&cells)
+}
+
 /// The row of a record that should be there and is not.
 pub(super) fn missing(seal: &Seal) -> String {
     let mut cells = vec![String::new(); HEAD.split(',').count()];

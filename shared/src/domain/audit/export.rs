@@ -155,6 +155,7 @@ impl Export {
 
     fn open(&mut self) {
         if self.wanted.format == Format::Csv {
+            self.sum.update(csv::HEAD);
             self.pieces.push_back(csv::HEAD.to_owned());
             return;
         }
@@ -257,19 +258,24 @@ impl Export {
     }
 
     fn csv(&mut self, piece: &mut String, seal: &Seal, record: Option<AuditRecord>, readers: &Readers) {
-        match record {
+        let row = match record {
             Some(record) => {
                 let personal = readers.open(&record);
-                piece.push_str(&csv::row(seal, &AuditView::of(record, personal)));
+                csv::row(seal, &AuditView::of(record, personal))
             }
-            None if seal.expires_at > self.now => piece.push_str(&csv::missing(seal)),
-            None => {}
-        }
+            None if seal.expires_at > self.now => csv::missing(seal),
+            None => return,
+        };
+        self.sum.update(&row);
+        self.lines += 1;
+        piece.push_str(&row);
     }
 
     fn close(&mut self) {
         self.ended = true;
         if self.wanted.format == Format::Csv {
+            let sum = data_encoding::HEXLOWER.encode(&self.sum.finalize_reset());
+            self.pieces.push_back(csv::end(self.lines, &sum));
             return;
         }
         let mut piece = String::new();

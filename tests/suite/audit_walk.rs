@@ -9,7 +9,6 @@ use camarad::store::record::{Action, AuditRecord};
 use camarad_tests::app::{Answer, Client};
 use camarad_tests::faults::Fault;
 use camarad_tests::routes::{self, Route};
-use serde_json::Value;
 
 use crate::audit_walk_scenes::{BROWSER, Ready, World};
 
@@ -21,7 +20,10 @@ enum Leaves {
     Nothing(&'static str),
 }
 
+mod typed;
+
 use Leaves::{Nothing, Records};
+use typed::{assert_nothing_typed, texts};
 
 const ACCOUNTED: &str =
     "its hold, bill, ledger entries and usage event are its record, each numbered or written once";
@@ -204,56 +206,6 @@ async fn attributed(w: &World, route: &Route, record: &AuditRecord, user: Option
     );
     let text = format!("{record:?}");
     assert!(!text.contains("203.0.113.7") && !text.contains(BROWSER), "{text}");
-}
-
-/// Fields whose values come from a closed list, or are ids or amounts: a record may repeat them.
-const CLOSED: [&str; 17] = [
-    "type",
-    "planId",
-    "presetIds",
-    "selectedAgentPresetIds",
-    "provider",
-    "method",
-    "mode",
-    "scopes",
-    "defaultTone",
-    "theme",
-    "model",
-    "userId",
-    "agentId",
-    "callId",
-    "amount",
-    "cbt",
-    "limit",
-];
-
-/// The texts of a JSON value, without those of closed fields if so wanted.
-fn texts(value: &Value, typed_only: bool, out: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => _ = out.insert(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, typed_only, out)),
-        Value::Object(fields) => {
-            let told = fields
-                .iter()
-                .filter(|(name, _)| !typed_only || !CLOSED.contains(&name.as_str()));
-            told.for_each(|(_, field)| texts(field, typed_only, out));
-        }
-        _ => {}
-    }
-}
-
-/// Nobody can delete a record: so no text that somebody typed is in one. Whoever adds a field to a request has it looked
-/// at here, too.
-fn assert_nothing_typed(records: &[AuditRecord], typed: &BTreeSet<String>) {
-    for record in records {
-        let mut told = BTreeSet::new();
-        texts(&record.detail, false, &mut told);
-        for text in &told {
-            let mut words = typed.iter().filter(|t| t.chars().any(char::is_alphabetic));
-            let found = words.find(|t| text == *t || t.len() > 3 && text.contains(t.as_str()));
-            assert!(found.is_none(), "{found:?} was typed, and is in {record:?}");
-        }
-    }
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ mod tests {
             ["Inner"],
             "a name is told as it was sent"
         );
-        assert_eq!(fields(r#"{"shortName":"a","_inner":{}}"#), ["_inner._typeOf"]);
+        assert_eq!(fields(r#"{"shortName":"a","inner":{}}"#), ["inner.typeOf"]);
         assert_eq!(fields("[]"), ["body"]);
         assert_eq!(fields("{"), ["malformed"]);
         assert_eq!(fields(r#"{"shortName":"a"} x"#), ["malformed"]);

@@ -234,6 +234,9 @@ def environment(stack: Stack, variant: str) -> Found:
             yield "%s gets %s, which config.rs does not read" % (short, variable)
         if ("AWS_ENDPOINT_URL" in variables) != (variant == "local"):
             yield "%s: AWS_ENDPOINT_URL is for the local services and only for them" % short
+        # Whether somebody is an operator depends on who vouches for their address.
+        if "PLATFORM_OPERATORS" in variables and "AUTH_PROVIDERS" not in variables:
+            yield "%s gets PLATFORM_OPERATORS without AUTH_PROVIDERS" % short
         told = statements(stack, stack["Resources"][properties["Role"][1:-1].split(".")[0]]["Properties"])
         for variable, action in NEEDS_ACTION.items():
             target = re.sub(r"\.Id>$", ">", str(variables.get(variable, ""))).strip("<>")

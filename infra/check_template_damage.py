@@ -119,6 +119,8 @@ DAMAGE: List[Tuple[str, str, Callable[[Resources], Any]]] = [
         SIGNING_KEYS_SECRET={"Fn::GetAtt": ["SigningKeys", "Id"]})),
     ("environment", "a secret that a function need not read", lambda r: _variables(r, "UsersFunction").pop(
         "VAULT_SECRET")),
+    ("environment", "operators whose providers are unknown", lambda r: _variables(r, "LedgerFunction").pop(
+        "AUTH_PROVIDERS")),
     ("environment", "the local address in the cloud", lambda r: _variables(r, "MetaFunction").update(
         AWS_ENDPOINT_URL="http://127.0.0.1")),
     ("asynchronous", "a batch that fails as a whole", lambda r: _properties(r, "OutboxFunctionStream").pop(

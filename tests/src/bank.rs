@@ -48,6 +48,35 @@ pub fn amount(n: i64) -> Amount {
     Amount::new(Cbt::micro(n)).expect("an amount")
 }
 
+/// What a call asks for that holds that many micro-cbT for a minute, in a workspace that nobody knows.
+pub fn request(app: &App, account: UserId, amount: i64) -> HoldRequest {
+    let clock = app.clock();
+    HoldRequest {
+        account,
+        call: CallId::new(clock),
+        amount: micro(amount),
+        memo: Memo {
+            user: account,
+            agent: AgentId::new(WorkspaceId::new(clock), clock),
+            conversation: None,
+            reason: None,
+        },
+        expires_at: clock.now() + SignedDuration::from_secs(60),
+        capped: false,
+    }
+}
+
+/// What a call holds that asks for this.
+///
+/// # Panics
+/// When it is refused, or the ledger does not answer.
+pub async fn held(app: &App, request: &HoldRequest) -> Reservation {
+    match ledger::reserve(app, request).await.expect("an answer") {
+        Reserve::Held(held) => held,
+        Reserve::Refused(refused) => panic!("{refused:?}"),
+    }
+}
+
 impl Bank {
     /// A fresh one without faults.
     pub async fn open() -> Self {
@@ -86,23 +115,9 @@ impl Bank {
         account
     }
 
-    /// A request to hold that many micro-cbT for a minute.
+    /// [`request`] here.
     pub fn request(&self, account: UserId, amount: i64) -> HoldRequest {
-        let clock = self.app.clock();
-        let workspace = WorkspaceId::new(clock);
-        HoldRequest {
-            account,
-            call: CallId::new(clock),
-            amount: micro(amount),
-            memo: Memo {
-                user: account,
-                agent: AgentId::new(workspace, clock),
-                conversation: None,
-                reason: None,
-            },
-            expires_at: clock.now() + SignedDuration::from_secs(60),
-            capped: false,
-        }
+        request(&self.app, account, amount)
     }
 
     /// A workspace of this account's, which lives and has no allocation.
@@ -148,13 +163,7 @@ impl Bank {
 
     /// A hold of that many micro-cbT for a minute.
     pub async fn hold(&self, account: UserId, amount: i64) -> Reservation {
-        match ledger::reserve(&self.app, &self.request(account, amount))
-            .await
-            .expect("an answer")
-        {
-            Reserve::Held(held) => held,
-            Reserve::Refused(refused) => panic!("{refused:?}"),
-        }
+        held(&self.app, &self.request(account, amount)).await
     }
 
     /// What a driver bills for a call that has cost this much.

@@ -46,31 +46,16 @@ pub async fn told(t: &TestApp) -> Vec<Change> {
 
 /// Works the audit queue off; answers how many messages there were.
 pub async fn work_off(t: &TestApp) -> usize {
-    let url = t.app.config().audit_queue_url.clone().expect("a queue");
     let mut worked = 0;
     loop {
-        let got = t
-            .sqs
-            .receive_message()
-            .queue_url(&url)
-            .max_number_of_messages(10)
-            .send()
-            .await
-            .expect("the queue answers");
-        if got.messages().is_empty() {
+        let messages = t.taken(|config| &config.audit_queue_url).await;
+        if messages.is_empty() {
             return worked;
         }
-        worked += got.messages().len();
-        let messages = got.messages().iter().map(|m| Message {
-            id: m.message_id().expect("an id").into(),
-            body: m.body().expect("a body").into(),
-        });
-        let failed = audit_sealer::handle(t.app.clone(), messages.collect()).await;
-        assert_eq!(failed, [""; 0], "every order is carried out");
-        for message in got.messages() {
-            let delete = t.sqs.delete_message().queue_url(&url);
-            let delete = delete.set_receipt_handle(message.receipt_handle.clone()).send();
-            delete.await.expect("deleted");
+        worked += messages.len();
+        for batch in messages.chunks(10) {
+            let failed = audit_sealer::handle(t.app.clone(), batch.to_vec()).await;
+            assert_eq!(failed, [""; 0], "every order is carried out");
         }
     }
 }

@@ -41,17 +41,16 @@ async fn whole_job(t: &TestApp, user: UserId) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_dies_at_any_request_is_finished_by_the_next() {
     let faults = Faults::new(7);
-    let (db, raw) = engine::faulty_and_raw(&faults).await;
     let setup = Setup {
         ai: Some(AiPeer::start().await.unwrap()),
-        db: Some(db),
+        faults: Some(faults.clone()),
         ..Setup::default()
     };
     let t = TestApp::with(setup).await;
     let life = live(&t, signed_up(&t).await).await;
     let user = life.ann.user.unwrap();
     delete(&life.ann).await.json(202);
-    let begun = engine::items(&raw).await;
+    let begun = engine::items(&t.dynamodb).await;
 
     // Every fourth request, shifted between the two ways of dying; EVERY_REQUEST=1 takes each.
     let every = std::env::var_os("EVERY_REQUEST").is_some();
@@ -59,7 +58,7 @@ async fn a_job_that_dies_at_any_request_is_finished_by_the_next() {
     for done in [false, true] {
         let (first, step) = if every { (0, 1) } else { (u32::from(done) * 2, 4) };
         for after in (first..).step_by(step) {
-            restore(&raw, &begun).await;
+            restore(&t.dynamodb, &begun).await;
             faults.die(after, done);
             tokio::select! {
                 () = whole_job(&t, user) => {}
@@ -68,7 +67,7 @@ async fn a_job_that_dies_at_any_request_is_finished_by_the_next() {
             let survived = faults.live();
             whole_job(&t, user).await;
             outbox::sweep(&t.app).await.unwrap();
-            let left: Vec<_> = engine::items(&raw)
+            let left: Vec<_> = engine::items(&t.dynamodb)
                 .await
                 .iter()
                 .map(|i| format!("{i:?}"))

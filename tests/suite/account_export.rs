@@ -6,7 +6,6 @@ use camarad::domain::permissions::Role;
 use camarad::domain::plans::Plan;
 use camarad::ids::CallId;
 use camarad_tests::app::{Client, Setup, TestApp};
-use camarad_tests::engine;
 use camarad_tests::faults::{Fault, Faults};
 use camarad_tests::peers::ai::AiPeer;
 use futures_util::StreamExt;
@@ -260,7 +259,7 @@ async fn a_table_that_throttles_in_the_middle_ends_the_archive_visibly_broken() 
     let faults = Faults::new(11);
     let setup = Setup {
         ai: Some(AiPeer::start().await.unwrap()),
-        db: Some(engine::faulty(&faults).await),
+        faults: Some(faults.clone()),
         ..Setup::default()
     };
     let t = TestApp::with(setup).await;

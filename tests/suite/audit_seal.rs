@@ -16,7 +16,7 @@ use camarad::lambda::batch::Message;
 use camarad::ports::secrets::Secrets;
 use camarad::store::record::{Action, AuditRecord, Scope};
 use camarad::store::{Update, keys};
-use camarad_tests::app::{Setup, TestApp};
+use camarad_tests::app::TestApp;
 use camarad_tests::chain::{audited, messages, seal_all, told, work_off};
 use camarad_tests::dice::{Dice, share};
 use camarad_tests::engine::{self, TABLE};
@@ -128,28 +128,6 @@ async fn a_record_that_the_stream_lost_is_sealed_by_the_nightly_comparison() {
     assert_eq!(work_off(&t).await, shards, "and then there is nothing to order");
 }
 
-/// What the queue has, taken out.
-async fn taken(t: &TestApp) -> Vec<Message> {
-    let url = t.app.config().audit_queue_url.clone().unwrap();
-    let mut all = Vec::new();
-    loop {
-        let got = t.sqs.receive_message().queue_url(&url).max_number_of_messages(10);
-        let got = got.send().await.unwrap();
-        if got.messages().is_empty() {
-            return all;
-        }
-        for message in got.messages() {
-            all.push(Message {
-                id: message.message_id().unwrap().into(),
-                body: message.body().unwrap().into(),
-            });
-            let delete = t.sqs.delete_message().queue_url(&url);
-            let delete = delete.set_receipt_handle(message.receipt_handle.clone());
-            delete.send().await.unwrap();
-        }
-    }
-}
-
 /// People of one shard, each with a record that nobody told the sealer of, in the order in which a comparison meets them.
 async fn crowd(app: &App, clock: &ManualClock, count: usize) -> Vec<String> {
     let mut scopes = Vec::new();
@@ -173,35 +151,29 @@ async fn crowd(app: &App, clock: &ManualClock, count: usize) -> Vec<String> {
 #[tokio::test]
 async fn a_nightly_comparison_that_is_cut_off_goes_on_where_it_was() {
     let faults = Faults::new(8);
-    let (db, raw) = engine::faulty_and_raw(&faults).await;
-    let mut t = TestApp::with(Setup {
-        db: Some(db),
-        ..Setup::default()
-    })
-    .await;
-    t.dynamodb = raw;
+    let t = TestApp::over(&faults).await;
     let scopes = crowd(&t.app, &t.clock, 120).await;
     t.clock.advance(SignedDuration::from_mins(5));
     scheduled::handle(t.app.clone(), Job::SealAudits).await.unwrap();
     let of_shard = |m: &&Message| m.body.contains("\"shard\":5,") || m.body.contains("\"shard\":5}");
-    let first = taken(&t).await;
+    let first = t.taken(|config| &config.audit_queue_url).await;
     let first: Vec<Message> = first.iter().filter(of_shard).cloned().collect();
     assert_eq!(first.len(), 1);
     assert_eq!(audit_sealer::handle(t.app.clone(), first).await, [""; 0]);
 
     // The second page is cut off: the table does not answer, and the message comes again.
-    let second = taken(&t).await;
+    let second = t.taken(|config| &config.audit_queue_url).await;
     let (pages, orders): (Vec<_>, Vec<_>) = second.into_iter().partition(|m| m.body.contains("\"night\""));
     assert_eq!((pages.len(), orders.len()), (1, 50), "a page is fifty chains");
     assert_eq!(audit_sealer::handle(t.app.clone(), orders).await, [""; 0]);
     faults.whenever(Some(("CHAINS#05", Fault::Denied)));
     let failed = audit_sealer::handle(t.app.clone(), pages.clone()).await;
     assert_eq!(failed, [pages[0].id.clone()]);
-    assert_eq!(taken(&t).await.len(), 0);
+    assert_eq!(t.taken(|config| &config.audit_queue_url).await.len(), 0);
     // One chain of it cannot be read: it gets an order of its own, and the others do not wait for it.
     faults.whenever(Some((scopes[60].as_str(), Fault::Denied)));
     assert_eq!(audit_sealer::handle(t.app.clone(), pages).await, [""; 0]);
-    let third = taken(&t).await;
+    let third = t.taken(|config| &config.audit_queue_url).await;
     let alone: Vec<_> = third
         .iter()
         .filter(|m| m.body.contains("\"compare\":true"))
@@ -424,9 +396,8 @@ async fn the_streams_sample_event_of_an_audit_record_becomes_an_order() {
     let event = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let changes = camarad::lambda::batch::changes(event);
     assert_eq!(outbox::handle(t.app.clone(), changes).await, None);
-    let url = t.app.config().audit_queue_url.clone().unwrap();
-    let got = t.sqs.receive_message().queue_url(url).send().await.unwrap();
-    let ordered: Order = serde_json::from_str(got.messages()[0].body().unwrap()).unwrap();
+    let got = t.taken(|config| &config.audit_queue_url).await;
+    let ordered: Order = serde_json::from_str(&got[0].body).unwrap();
     let path = camarad_tests::app::stack::repository().join("events/sqs-audit.json");
     let sample = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let sample: Order = serde_json::from_str(&camarad::lambda::batch::messages(sample)[0].body).unwrap();

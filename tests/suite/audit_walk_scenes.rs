@@ -12,7 +12,6 @@ use camarad::money::Cbt;
 use camarad::store::record::AuditRecord;
 use camarad_tests::app::{Client, MAIL_FROM, OPERATOR, PUBLIC_URL, Setup};
 use camarad_tests::billing::{GOOD, Shop};
-use camarad_tests::engine;
 use camarad_tests::faults::Faults;
 use camarad_tests::peers::ai::AiPeer;
 use camarad_tests::peers::oidc::OidcPeer;
@@ -65,17 +64,15 @@ impl World {
             ..ProviderConfig::default()
         };
         let faults = Faults::new(1);
-        let (db, raw) = engine::faulty_and_raw(&faults).await;
-        let mut shop = Shop::with(Setup {
+        let shop = Shop::with(Setup {
             ai: Some(AiPeer::start().await.unwrap()),
-            db: Some(db),
+            faults: Some(faults.clone()),
             providers: vec![provider],
             provider_secrets: json!({"local": peer.client_secret}),
             mail_from: Some(MAIL_FROM.into()),
             ..Setup::default()
         })
         .await;
-        shop.t.dynamodb = raw;
         // Their steps have a story of their own.
         shop.t.executions.hold(true);
         Self {

@@ -25,7 +25,7 @@ async fn start(who: &Client, mode: &str) -> Started {
 }
 
 /// Links what the provider knows under this address.
-async fn link(s: &Scene, who: &Client, email: &str) -> Answer {
+pub async fn link(s: &Scene, who: &Client, email: &str) -> Answer {
     let started = start(who, "token").await;
     let callback = s.at_provider(&started, email).await;
     s.back(&started, &callback).await

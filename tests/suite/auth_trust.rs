@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::auth::{Scene, audit_records, scene_of_strangers, scene_with_mail};
+use crate::auth_link::link;
 use crate::auth_magic_link::tokens;
 
 /// Everything that somebody has in hand who is signed in.
@@ -72,18 +73,7 @@ async fn a_strangers_word_makes_no_account_and_its_owner_links_the_provider() {
 
     let by_mail = tokens(&s.t, "ann@example.com").await;
     let ann = s.as_bearer(&by_mail);
-    let body = json!({"provider": "other", "mode": "token"});
-    let answer = ann.post("/api/user/security/identities", body).await;
-    let started = crate::auth::Started {
-        url: answer.json(201)["url"].as_str().unwrap().to_owned(),
-        cookie: format!(
-            "{}={}",
-            crate::auth::STATE_COOKIE,
-            crate::auth::cookies(&answer)[crate::auth::STATE_COOKIE]
-        ),
-    };
-    let callback = s.at_provider(&started, "ann@example.com").await;
-    s.back(&started, &callback).await.assert_empty(204);
+    link(&s, &ann, "ann@example.com").await.assert_empty(204);
     let started = s.start_at("other", "mode=token").await;
     let callback = s.at_provider(&started, "ann@example.com").await;
     let again = s.back(&started, &callback).await.json(200);
@@ -95,18 +85,9 @@ async fn whoever_made_an_account_of_anothers_address_is_out_when_its_owner_comes
     let s = scene_with_mail().await;
     let mallory = made_by_mallory(&s).await;
     // A way back in, under an address of Mallory's own.
-    let body = json!({"provider": "other", "mode": "token"});
-    let answer = mallory.client.post("/api/user/security/identities", body).await;
-    let started = crate::auth::Started {
-        url: answer.json(201)["url"].as_str().unwrap().to_owned(),
-        cookie: format!(
-            "{}={}",
-            crate::auth::STATE_COOKIE,
-            crate::auth::cookies(&answer)[crate::auth::STATE_COOKIE]
-        ),
-    };
-    let callback = s.at_provider(&started, "mallory@evil.example").await;
-    s.back(&started, &callback).await.assert_empty(204);
+    link(&s, &mallory.client, "mallory@evil.example")
+        .await
+        .assert_empty(204);
 
     let victim = tokens(&s.t, "victim@example.com").await;
     assert_eq!(victim["user"]["id"], mallory.user.to_string());

@@ -1,11 +1,11 @@
 //! cbT from one period to the next: there while a renewal is not paid yet, gone by the plan's rule once it is.
 
-use camarad::domain::ledger::{self, Grant, HoldRequest, Memo, Operation, Reserve};
+use camarad::domain::ledger::{self, Grant, Operation, Reserve};
 use camarad::domain::plans::Plan;
 use camarad::domain::usage::quota;
 use camarad::domain::workspaces::Workspace;
 use camarad::error::Error;
-use camarad::ids::{AgentId, CallId, OperationId, UserId, WorkspaceId};
+use camarad::ids::{AgentId, OperationId, UserId, WorkspaceId};
 use camarad::money::{Amount, Cbt, Positive};
 use camarad::store::keys;
 use camarad_tests::app::Client;
@@ -156,7 +156,7 @@ async fn what_is_never_paid_leaves_with_the_grace() {
     call(&shop, &ann, 50_000).await;
     let ann = after(&shop, &ann, end, days(7)).await;
     assert_eq!(available(&ann).await, "0");
-    let refused = ledger::reserve(&shop.t.app, &request(&shop, ann.user.unwrap(), 1)).await;
+    let refused = ledger::reserve(&shop.t.app, &bank::request(&shop.t.app, ann.user.unwrap(), 1)).await;
     assert!(matches!(refused, Err(Error::SubscriptionRequired)), "{refused:?}");
 }
 
@@ -296,38 +296,17 @@ async fn home(shop: &Shop, id: &str) -> Workspace {
 /// A call in a workspace, on whoever pays for it.
 async fn call_in(shop: &Shop, place: &Workspace, member: UserId, cbt: i64) -> Result<(), Error> {
     let app = &shop.t.app;
-    let request = HoldRequest {
-        memo: Memo {
-            agent: AgentId::new(place.id, app.clock()),
-            ..request(shop, member, 1).memo
-        },
-        capped: true,
-        ..request(shop, place.payer(member), Cbt::whole(cbt).as_micro())
-    };
+    let micro = Cbt::whole(cbt).as_micro();
+    let mut request = bank::request(app, place.payer(member), micro);
+    request.memo.user = member;
+    request.memo.agent = AgentId::new(place.id, app.clock());
+    request.capped = true;
     match ledger::reserve(app, &request).await? {
         Reserve::Held(held) => {
             let charge = Amount::new(Cbt::whole(cbt)).unwrap();
             ledger::end(app, &held, charge).await.map(drop)
         }
         Reserve::Refused(refused) => Err(refused.error()),
-    }
-}
-
-/// What a call asks for, somewhere.
-fn request(shop: &Shop, account: UserId, micro: i64) -> HoldRequest {
-    let clock = shop.t.app.clock();
-    HoldRequest {
-        account,
-        call: CallId::new(clock),
-        amount: Positive::new(Cbt::micro(micro)).unwrap(),
-        memo: Memo {
-            user: account,
-            agent: AgentId::new(WorkspaceId::new(clock), clock),
-            conversation: None,
-            reason: None,
-        },
-        expires_at: clock.now() + SignedDuration::from_mins(2),
-        capped: false,
     }
 }
 

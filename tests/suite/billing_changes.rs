@@ -33,6 +33,14 @@ async fn change(shop: &Shop, who: &Client, plan: &str) -> Value {
     answer
 }
 
+/// Asks for the largest plan with a card that cannot pay it.
+async fn refused_upgrade(shop: &Shop, who: &Client, key: &str) {
+    let order = json!({"planId": "agency"});
+    let refused = who.once(key).post("/api/billing/change-plan", order).await;
+    refused.assert_problem(402, "payment_failed");
+    shop.settle().await;
+}
+
 /// The invoice that was made last.
 async fn newest_invoice(who: &Client) -> Value {
     who.get("/api/billing/invoices?limit=1").await.json(200)["items"][0].clone()
@@ -187,12 +195,7 @@ async fn a_larger_plan_that_cannot_be_paid_changes_nothing() {
     shop.replace_card(&customer, LATER_DECLINED).await;
     shop.settle().await;
     let before = (shop.subscription(&ann).await, shop.entries(&ann).await);
-    let refused = ann
-        .once("up")
-        .post("/api/billing/change-plan", json!({"planId": "agency"}))
-        .await;
-    refused.assert_problem(402, "payment_failed");
-    shop.settle().await;
+    refused_upgrade(&shop, &ann, "up").await;
     assert_eq!((shop.subscription(&ann).await, shop.entries(&ann).await), before);
     shop.replace_card(&customer, GOOD).await;
     let done = ann
@@ -247,12 +250,7 @@ async fn a_larger_plan_that_cannot_be_paid_leaves_the_smaller_one_that_was_to_co
     let before = (shop.subscription(&ann).await, shop.entries(&ann).await);
     assert_eq!(before.0["nextPlan"], json!("personal"));
     for key in ["up", "up", "once more"] {
-        let refused = ann
-            .once(key)
-            .post("/api/billing/change-plan", json!({"planId": "agency"}))
-            .await;
-        refused.assert_problem(402, "payment_failed");
-        shop.settle().await;
+        refused_upgrade(&shop, &ann, key).await;
         assert_eq!((shop.subscription(&ann).await, shop.entries(&ann).await), before);
     }
     // So the renewal costs what was booked.

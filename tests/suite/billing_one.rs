@@ -4,9 +4,8 @@ use camarad::domain::billing::reconcile::Drift;
 use camarad::domain::billing::worker;
 use camarad::domain::users::Account;
 use camarad::store::{PageRequest, keys};
-use camarad_tests::app::{Client, Setup};
+use camarad_tests::app::Client;
 use camarad_tests::billing::{GOOD, Shop};
-use camarad_tests::engine;
 use camarad_tests::faults::Faults;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -362,13 +361,7 @@ async fn a_look_that_dies_while_it_ends_one_too_many_is_ended_by_the_next() {
         let (first, step) = if every { (0, 1) } else { (u32::from(done), 6) };
         for after in (first..).step_by(step) {
             let faults = Faults::new(17);
-            let (db, raw) = engine::faulty_and_raw(&faults).await;
-            let mut shop = Shop::with(Setup {
-                db: Some(db),
-                ..Setup::default()
-            })
-            .await;
-            shop.t.dynamodb = raw;
+            let shop = Shop::over(&faults).await;
             let ann = shop.person("ann").await;
             without_trial(&shop, &ann).await;
             let customer = shop.customer(&ann).await;

@@ -45,12 +45,9 @@ async fn stored(t: &TestApp, id: &str) -> Option<StripeEvent> {
 }
 
 async fn orders(t: &TestApp) -> Vec<Value> {
-    let url = t.app.config().billing_queue_url.clone().unwrap();
-    let got = t.sqs.receive_message().queue_url(url).max_number_of_messages(10);
-    let got = got.send().await.unwrap().messages.unwrap_or_default();
-    got.iter()
-        .map(|m| serde_json::from_str(m.body().unwrap()).unwrap())
-        .collect()
+    let taken = t.taken(|config| &config.billing_queue_url).await;
+    let order = |message: &camarad::lambda::batch::Message| serde_json::from_str(&message.body).unwrap();
+    taken.iter().map(order).collect()
 }
 
 #[tokio::test]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use axum::routing::get;
 use camarad::domain::plans::Plan;
 use camarad::http::edge;
-use camarad_tests::app::{Answer, Client, ORIGIN, Setup, TestApp};
-use camarad_tests::engine;
+use camarad_tests::app::{Answer, Client, ORIGIN, TestApp};
 use camarad_tests::faults::{Fault, Faults, PLANTED};
 use camarad_tests::routes;
 use jiff::SignedDuration;
@@ -323,11 +322,7 @@ async fn nothing_of_the_inside_shows_in_answers_or_logs_whatever_fails() {
     let (lines, _guard) = Lines::listen(Some(PLANTED[0].to_owned()));
 
     let faults = Faults::new(3);
-    let t = TestApp::with(Setup {
-        db: Some(engine::faulty(&faults).await),
-        ..Setup::default()
-    })
-    .await;
+    let t = TestApp::over(&faults).await;
     let ann = t.sign_up("ann@example.com", Plan::Agency).await;
     let home = workspace(&ann).await;
     let token = ann.token.clone().unwrap();

@@ -84,7 +84,7 @@ async fn so_they_are_on_the_other_engine() {
 #[tokio::test]
 async fn lost_answers_and_refusals_of_the_table_make_no_second_effect() {
     let faults = Faults::new(5);
-    let t = over(Some(engine::faulty(&faults).await)).await;
+    let t = TestApp::over(&faults).await;
     let ann = t.sign_up("ann@example.com", Plan::Agency).await;
     let mut expected = BTreeSet::new();
     let writes = Fault::ALL.into_iter().filter(|f| *f != Fault::Unprocessed);

@@ -7,8 +7,8 @@ use camarad::ids::{AgentId, UserId, WorkspaceId};
 use camarad::money::Cbt;
 use camarad::store::{Update, keys};
 use camarad_tests::app::{Answer, Client, OPERATOR, TestApp, serve};
+use camarad_tests::bank;
 use camarad_tests::faults::{Fault, Faults};
-use camarad_tests::{app::Setup, engine};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -231,24 +231,9 @@ async fn nobody_pays_for_work_of_an_agent_that_may_not_work() {
 
 /// What a running call of theirs holds.
 async fn hold(t: &TestApp, shop: &Shop, cbt: i64) -> camarad::domain::ledger::Reservation {
-    use camarad::domain::ledger::{HoldRequest, Memo, Reserve, reserve};
-    let request = HoldRequest {
-        account: shop.ann.user.unwrap(),
-        call: camarad::ids::CallId::new(t.app.clock()),
-        amount: camarad::money::Positive::new(Cbt::whole(cbt)).unwrap(),
-        memo: Memo {
-            user: shop.ann.user.unwrap(),
-            agent: shop.agent.parse().unwrap(),
-            conversation: None,
-            reason: None,
-        },
-        expires_at: t.app.clock().now() + SignedDuration::from_secs(60),
-        capped: false,
-    };
-    match reserve(&t.app, &request).await.unwrap() {
-        Reserve::Held(held) => held,
-        Reserve::Refused(refused) => panic!("{refused:?}"),
-    }
+    let mut request = bank::request(&t.app, shop.ann.user.unwrap(), Cbt::whole(cbt).as_micro());
+    request.memo.agent = shop.agent.parse().unwrap();
+    bank::held(&t.app, &request).await
 }
 
 #[tokio::test]
@@ -307,13 +292,7 @@ async fn a_debit_whose_function_dies_is_whole_or_nothing() {
     ] {
         for done in [false, true] {
             let faults = Faults::new(1);
-            let (db, raw) = engine::faulty_and_raw(&faults).await;
-            let setup = Setup {
-                db: Some(db),
-                ..Setup::default()
-            };
-            let mut t = TestApp::with(setup).await;
-            t.dynamodb = raw;
+            let t = TestApp::over(&faults).await;
             let shop = Shop::open(&t, 10).await;
             faults.die_at(operation, text, done);
             tokio::select! {
@@ -338,13 +317,7 @@ async fn a_debit_whose_function_dies_is_whole_or_nothing() {
 async fn a_debit_whose_answers_get_lost_is_charged_once() {
     for operation in ["UpdateItem", "TransactWriteItems"] {
         let faults = Faults::new(1);
-        let (db, raw) = engine::faulty_and_raw(&faults).await;
-        let setup = Setup {
-            db: Some(db),
-            ..Setup::default()
-        };
-        let mut t = TestApp::with(setup).await;
-        t.dynamodb = raw;
+        let t = TestApp::over(&faults).await;
         let shop = Shop::open(&t, 10).await;
         faults.next(operation, Fault::AnswerLost);
         shop.charge("event", "4").await.json(201);

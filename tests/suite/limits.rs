@@ -239,7 +239,7 @@ async fn fragile() -> (TestApp, Faults, Client, String) {
     let faults = Faults::new(1);
     let t = TestApp::with(Setup {
         ai: Some(AiPeer::start().await.unwrap()),
-        db: Some(engine::faulty(&faults).await),
+        faults: Some(faults.clone()),
         ..Setup::default()
     })
     .await;

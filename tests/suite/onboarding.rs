@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use camarad::domain::plans::Plan;
-use camarad::store::Db;
 use camarad_tests::app::{Answer, Client, Setup, machine};
 use camarad_tests::billing::Shop;
-use camarad_tests::engine;
 use camarad_tests::faults::Faults;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -25,9 +23,9 @@ async fn town() -> Town {
     over(None).await
 }
 
-async fn over(db: Option<Db>) -> Town {
+async fn over(faults: Option<&Faults>) -> Town {
     let shop = Shop::with(Setup {
-        db,
+        faults: faults.cloned(),
         ..Setup::default()
     })
     .await;
@@ -356,9 +354,7 @@ async fn an_execution_whose_function_dies_at_any_request_goes_on_and_makes_nothi
         let (first, step) = if every { (0, 1) } else { (u32::from(done), 3) };
         for after in (first..).step_by(step) {
             let faults = Faults::new(13);
-            let (db, raw) = engine::faulty_and_raw(&faults).await;
-            let mut town = over(Some(db)).await;
-            town.shop.t.dynamodb = raw;
+            let town = over(Some(&faults)).await;
             town.shop.t.executions.hold(true);
             town.complete("1").await.json(202);
             let which = json!(last(&town.shop.t, &town.ann).await.which());

@@ -8,9 +8,8 @@ use camarad::domain::plans::Plan;
 use camarad::domain::users::{Account, SubscriptionStatus};
 use camarad::error::Error;
 use camarad::store::{Update, keys};
-use camarad_tests::app::{Client, Setup, TestApp, machine};
+use camarad_tests::app::{Client, TestApp, machine};
 use camarad_tests::billing::{GOOD, Shop};
-use camarad_tests::engine;
 use camarad_tests::faults::{Fault, Faults};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -121,13 +120,7 @@ async fn an_account_that_ends_while_its_onboarding_runs_gets_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_ends_between_look_and_commit_gets_nothing() {
     let faults = Faults::new(14);
-    let (db, raw) = engine::faulty_and_raw(&faults).await;
-    let mut t = TestApp::with(Setup {
-        db: Some(db),
-        ..Setup::default()
-    })
-    .await;
-    t.dynamodb = raw;
+    let t = TestApp::over(&faults).await;
     let ann = t.sign_up("ann@example.com", Plan::Business).await;
     let which = begin(&t, ann.user.unwrap(), Plan::Business).await;
     steps::validate(&t.app, which).await.unwrap();

@@ -12,8 +12,7 @@ use camarad::domain::workspaces::WorkspaceType;
 use camarad::ids::{SessionId, UserId};
 use camarad::store::keys;
 use camarad::store::tx::OnceKey;
-use camarad_tests::app::{Client, Setup, TestApp, machine};
-use camarad_tests::engine;
+use camarad_tests::app::{Client, TestApp, machine};
 use camarad_tests::faults::{Fault, Faults};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -289,13 +288,7 @@ async fn a_step_out_of_its_turn_does_nothing() {
 
 /// A town over a table that can be told to fail, with an execution that waits to be played.
 async fn waiting(faults: &Faults) -> (TestApp, Client, Which) {
-    let (db, raw) = engine::faulty_and_raw(faults).await;
-    let mut t = TestApp::with(Setup {
-        db: Some(db),
-        ..Setup::default()
-    })
-    .await;
-    t.dynamodb = raw;
+    let t = TestApp::over(faults).await;
     t.executions.hold(true);
     let ann = t.newcomer("ann@example.com").await;
     let which = begin(&t, ann.user.unwrap(), Plan::Personal).await;

@@ -59,19 +59,9 @@ pub async fn wake(t: &TestApp) -> Option<String> {
 }
 
 async fn queued(t: &TestApp) -> Vec<CloudEvent> {
-    let url = t.app.config().metering_queue_url.clone().unwrap();
-    let got = t
-        .sqs
-        .receive_message()
-        .queue_url(url)
-        .max_number_of_messages(10)
-        .send()
-        .await
-        .unwrap();
-    got.messages()
-        .iter()
-        .map(|m| CloudEvent::parse(m.body().unwrap()).unwrap())
-        .collect()
+    let taken = t.taken(|config| &config.metering_queue_url).await;
+    let event = |message: &camarad::lambda::batch::Message| CloudEvent::parse(&message.body).unwrap();
+    taken.iter().map(event).collect()
 }
 
 fn sample(name: &str) -> String {

@@ -2,16 +2,16 @@
 
 use camarad::context::Context;
 use camarad::domain::ledger::{
-    self, Bill, CallStatus, Grant, HoldRequest, LineReason, Memo, Operation, Period, Reservation, Reserve,
-    Until, Usage,
+    self, Bill, CallStatus, Grant, LineReason, Operation, Period, Reservation, Until, Usage,
 };
 use camarad::domain::plans::Plan;
 use camarad::domain::usage::quota;
-use camarad::ids::{AgentId, CallId, UserId, WorkspaceId};
+use camarad::ids::{CallId, UserId};
 use camarad::lambda::batch::Change;
 use camarad::money::{Amount, Cbt, Positive};
 use camarad::store::{Doc, cost, keys};
 use camarad_tests::app::{Client, TestApp};
+use camarad_tests::bank;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -54,24 +54,7 @@ pub async fn spend(app: &camarad::app::App, account: UserId, cost: i64) -> CallI
 
 /// What an AI call sets aside.
 pub async fn hold(app: &camarad::app::App, account: UserId, amount: i64) -> Reservation {
-    let (clock, amount) = (app.clock(), Cbt::micro(amount));
-    let request = HoldRequest {
-        account,
-        call: CallId::new(clock),
-        amount: Positive::new(amount).unwrap(),
-        memo: Memo {
-            user: account,
-            agent: AgentId::new(WorkspaceId::new(clock), clock),
-            conversation: None,
-            reason: None,
-        },
-        expires_at: clock.now() + SignedDuration::from_mins(2),
-        capped: false,
-    };
-    let Reserve::Held(held) = ledger::reserve(app, &request).await.unwrap() else {
-        panic!("there is credit");
-    };
-    held
+    bank::held(app, &bank::request(app, account, amount)).await
 }
 
 async fn head(t: &TestApp, account: UserId) -> Option<Doc> {

@@ -207,7 +207,7 @@ async fn what_is_wrong_with_a_message_is_named_and_changes_nothing() {
         (json!({"message": ""}), "message"),
         (json!({"message": " \n "}), "message"),
         (json!({"message": long}), "message"),
-        (json!({}), "body"),
+        (json!({}), "message"),
         (json!({"message": "x", "temperature": 1}), "temperature"),
         (
             json!({"message": "x", "conversationId": "cnv_1"}),

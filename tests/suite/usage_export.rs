@@ -135,7 +135,7 @@ async fn a_file_runs_nothing_in_a_spreadsheet_and_is_for_members() {
 async fn a_table_that_throttles_in_the_middle_cuts_the_file_visibly() {
     let faults = Faults::new(7);
     let setup = Setup {
-        db: Some(engine::faulty(&faults).await),
+        faults: Some(faults.clone()),
         ..Setup::default()
     };
     let t = TestApp::with(setup).await;

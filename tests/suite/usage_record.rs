@@ -3,7 +3,6 @@
 use camarad::domain::auth::api_keys::KeyScope;
 use camarad::domain::plans::Plan;
 use camarad::ids::{AgentId, UserId, WorkspaceId};
-use camarad::lambda::batch::Message;
 use camarad_tests::app::{Client, OPERATOR, TestApp, serve};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -61,25 +60,6 @@ async fn send(who: &Client, media_type: &str, body: &Value) -> camarad_tests::ap
     who.post("/api/usage/record", body.clone()).await
 }
 
-/// What waits in the queue, as the consumer gets it.
-async fn queued(t: &TestApp) -> Vec<Message> {
-    let url = t.app.config().metering_queue_url.clone().unwrap();
-    let mut all = Vec::new();
-    loop {
-        let got = t.sqs.receive_message().queue_url(&url).max_number_of_messages(10);
-        let got = got.send().await.unwrap();
-        if got.messages().is_empty() {
-            return all;
-        }
-        for message in got.messages() {
-            all.push(Message {
-                id: message.message_id().unwrap().into(),
-                body: message.body().unwrap().into(),
-            });
-        }
-    }
-}
-
 #[tokio::test]
 async fn events_of_a_service_go_through_the_queue_and_are_counted_once() {
     let t = TestApp::new().await;
@@ -106,7 +86,7 @@ async fn events_of_a_service_go_through_the_queue_and_are_counted_once() {
         0,
         "not before the consumer has it"
     );
-    let messages = queued(&t).await;
+    let messages = t.taken(|config| &config.metering_queue_url).await;
     assert_eq!(messages.len(), 1 + 3, "twice in one request is once in the queue");
     assert_eq!(deliver(&t, messages.clone()).await, Vec::<String>::new());
     assert_eq!(deliver(&t, messages).await, Vec::<String>::new());
@@ -163,7 +143,7 @@ async fn what_is_wrong_is_refused_by_itself_and_changes_nothing() {
         refused,
         bad.iter().map(|(_, field)| json!(field)).collect::<Vec<_>>()
     );
-    assert_eq!(queued(&t).await.len(), 1);
+    assert_eq!(t.taken(|config| &config.metering_queue_url).await.len(), 1);
     send(&service, MANY, &json!([])).await.assert_invalid("body");
     send(&service, MANY, &good).await.assert_invalid("body");
     send(&service, MANY, &json!(vec![good.clone(); 101]))

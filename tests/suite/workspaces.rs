@@ -159,7 +159,7 @@ async fn wrong_input_names_its_field_and_changes_nothing() {
         (json!({"name": long, "type": "business"}), "name"),
         (json!({"name": 7, "type": "business"}), "name"),
         (json!({"name": "a", "type": "castle"}), "type"),
-        (json!({"name": "a"}), "body"),
+        (json!({"name": "a"}), "type"),
         (json!({"name": "a", "type": "business", "plan": "custom"}), "plan"),
     ] {
         ann.post("/api/workspaces", body).await.assert_invalid(field);

@@ -1,5 +1,6 @@
 //! Queries: pages of lists from the base table, and hints from the indexes.
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
 use super::cost;
@@ -155,15 +156,23 @@ impl Db {
     /// Keys of a partition of the first index up to `to`, smallest first, at most `limit`. An index lags behind the
     /// table: what it says is a hint, to be read again by key before acting on it.
     pub async fn hints(&self, index_pk: &str, to: &str, limit: u32) -> Result<Vec<Key>> {
-        let _call = cost::begin();
-        let out = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("GSI1")
+        let query = self.client.query().index_name("GSI1");
+        let query = query
             .key_condition_expression("GSI1PK = :pk AND GSI1SK <= :to")
             .expression_attribute_values(":pk", Value::of(&index_pk)?.0)
-            .expression_attribute_values(":to", Value::of(&to)?.0)
+            .expression_attribute_values(":to", Value::of(&to)?.0);
+        Ok(self.index_keys(query, limit).await?.0)
+    }
+
+    /// The keys of one page of an index, and where the next begins.
+    pub(super) async fn index_keys(
+        &self,
+        query: QueryFluentBuilder,
+        limit: u32,
+    ) -> Result<(Vec<Key>, Option<Item>)> {
+        let _call = cost::begin();
+        let out = query
+            .table_name(&self.table)
             .limit(i32::try_from(limit).unwrap_or(100))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
@@ -171,7 +180,8 @@ impl Db {
             .map_err(failed)?;
         count_read(out.consumed_capacity.as_slice());
         let found = out.items.unwrap_or_default();
-        found.into_iter().map(|item| Doc(item).key()).collect()
+        let keys = found.into_iter().map(|item| Doc(item).key());
+        Ok((keys.collect::<Result<_>>()?, out.last_evaluated_key))
     }
 }
 

@@ -1,10 +1,6 @@
 //! Walks: everything that stands in one kind of the second index, for jobs that look at all of it.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-
-use super::cost;
-use super::db::{Db, count_read, failed};
-use super::entity::Doc;
+use super::db::Db;
 use super::keys::{Key, SHARDS};
 use super::wire::{Item, Value};
 use crate::error::Result;
@@ -40,24 +36,14 @@ impl Db {
     /// # Errors
     /// When the table does not answer.
     pub async fn places(&self, partition: &str, after: Option<&str>, limit: u32) -> Result<(Vec<Key>, bool)> {
-        let _call = cost::begin();
-        let query = self.client.query().table_name(&self.table);
-        let out = query
-            .index_name("GSI2")
+        let query = self.client.query().index_name("GSI2");
+        let query = query
             .key_condition_expression("GSI2PK = :pk AND GSI2SK > :after")
             .expression_attribute_values(":pk", Value::of(&partition)?.0)
             // Before every place: a sort key has one character at least.
-            .expression_attribute_values(":after", Value::of(&after.unwrap_or(" "))?.0)
-            .limit(i32::try_from(limit).unwrap_or(100))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(failed)?;
-        count_read(out.consumed_capacity.as_slice());
-        let more = out.last_evaluated_key.is_some();
-        let found = out.items.unwrap_or_default();
-        let keys = found.into_iter().map(|item| Doc(item).key());
-        Ok((keys.collect::<Result<_>>()?, more))
+            .expression_attribute_values(":after", Value::of(&after.unwrap_or(" "))?.0);
+        let (keys, next) = self.index_keys(query, limit).await?;
+        Ok((keys, next.is_some()))
     }
 }
 
@@ -80,21 +66,13 @@ impl Walk<'_> {
     }
 
     async fn page(&mut self, shard: u8) -> Result<Vec<Key>> {
-        let _call = cost::begin();
-        let query = self.db.client.query().table_name(&self.db.table);
-        let out = query
-            .index_name("GSI2")
+        let query = self.db.client.query().index_name("GSI2");
+        let query = query
             .key_condition_expression("GSI2PK = :pk")
             .expression_attribute_values(":pk", Value::of(&(self.shards)(shard))?.0)
-            .set_exclusive_start_key(self.after.clone())
-            .limit(i32::try_from(self.limit).unwrap_or(100))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(failed)?;
-        count_read(out.consumed_capacity.as_slice());
-        self.after = out.last_evaluated_key;
-        let found = out.items.unwrap_or_default();
-        found.into_iter().map(|item| Doc(item).key()).collect()
+            .set_exclusive_start_key(self.after.clone());
+        let (keys, next) = self.db.index_keys(query, self.limit).await?;
+        self.after = next;
+        Ok(keys)
     }
 }

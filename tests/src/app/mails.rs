@@ -12,25 +12,8 @@ pub const MAIL_FROM: &str = "camarad@camarad.test";
 impl TestApp {
     /// What waits in the mail queue, which then has it no more.
     pub async fn mail_queue(&self) -> Vec<String> {
-        let url = self.app.config().mail_queue_url.clone().expect("a mail queue");
-        let mut bodies = Vec::new();
-        loop {
-            let receive = self
-                .sqs
-                .receive_message()
-                .queue_url(&url)
-                .max_number_of_messages(10);
-            let got = receive.send().await.expect("the queue answers");
-            if got.messages().is_empty() {
-                return bodies;
-            }
-            for message in got.messages() {
-                bodies.push(message.body().unwrap_or_default().to_owned());
-                let receipt = message.receipt_handle().unwrap_or_default();
-                let delete = self.sqs.delete_message().queue_url(&url).receipt_handle(receipt);
-                delete.send().await.expect("the message is deleted");
-            }
-        }
+        let taken = self.taken(|config| &config.mail_queue_url).await;
+        taken.into_iter().map(|message| message.body).collect()
     }
 
     /// Hands messages to the mailer; the bodies of those that must come again.

@@ -18,6 +18,7 @@ pub mod event;
 mod fixtures;
 pub mod machine;
 mod mails;
+mod queues;
 pub mod routers;
 pub mod stack;
 pub mod template;
@@ -43,6 +44,7 @@ pub use machine::Executions;
 pub use mails::MAIL_FROM;
 
 use crate::engine;
+use crate::faults::Faults;
 use crate::peers::ai::AiPeer;
 
 /// Where the API of a test is said to be; also the issuer of its access tokens.
@@ -69,6 +71,8 @@ pub struct Setup {
     pub providers: Vec<ProviderConfig>,
     /// Another engine's table instead of MiniStack's.
     pub db: Option<Db>,
+    /// A table in this process, with these faults between it and the functions.
+    pub faults: Option<Faults>,
     /// Their client secrets: a JSON object by provider id.
     pub provider_secrets: serde_json::Value,
     /// Whom mail comes from; without it there is none.
@@ -117,6 +121,15 @@ impl TestApp {
     /// With the table, queue and secrets alone.
     pub async fn new() -> Self {
         Self::with(Setup::default()).await
+    }
+
+    /// Over a table that can be told to fail; `dynamodb` meets none of it.
+    pub async fn over(faults: &Faults) -> Self {
+        Self::with(Setup {
+            faults: Some(faults.clone()),
+            ..Setup::default()
+        })
+        .await
     }
 
     /// With an AI provider.
@@ -189,7 +202,11 @@ impl TestApp {
             true => ManualClock::at(SystemClock.now()),
             false => ManualClock::ticking(SystemClock.now()),
         });
-        let db = setup.db.unwrap_or_else(|| Db::new(dynamodb.clone(), "camarad"));
+        let (db, dynamodb) = match (setup.faults, setup.db) {
+            (Some(faults), _) => engine::faulty_and_raw(&faults).await,
+            (None, Some(db)) => (db, dynamodb),
+            (None, None) => (Db::new(dynamodb.clone(), "camarad"), dynamodb),
+        };
         let executions = Arc::new(Executions::default());
         let app = assemble(config, db, (&clock, &executions), (&secrets, &sqs, &ses));
         executions.live_in(&app);

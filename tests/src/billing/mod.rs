@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::app::{Client, Setup, TestApp, WEBHOOK_SECRET};
+use crate::faults::Faults;
 
 pub use till::{Till, Told};
 
@@ -40,6 +41,18 @@ impl Shop {
     /// When the peer does not do as told.
     pub async fn open() -> Self {
         Self::with(Setup::default()).await
+    }
+
+    /// Over a table that can be told to fail.
+    ///
+    /// # Panics
+    /// When the peer does not do as told.
+    pub async fn over(faults: &Faults) -> Self {
+        Self::with(Setup {
+            faults: Some(faults.clone()),
+            ..Setup::default()
+        })
+        .await
     }
 
     /// The same over whatever else `setup` names.
@@ -149,32 +162,7 @@ impl Shop {
     /// # Panics
     /// When the queue does not answer.
     pub async fn orders(&self) -> Vec<Message> {
-        let url = self.t.app.config().billing_queue_url.clone().expect("a queue");
-        let mut found = Vec::new();
-        loop {
-            let got = self
-                .t
-                .sqs
-                .receive_message()
-                .queue_url(&url)
-                .max_number_of_messages(10)
-                .send()
-                .await
-                .expect("the queue answers");
-            let messages = got.messages.unwrap_or_default();
-            if messages.is_empty() {
-                return found;
-            }
-            for message in messages {
-                let handle = message.receipt_handle.expect("a handle");
-                let deleted = self.t.sqs.delete_message().queue_url(&url).receipt_handle(handle);
-                deleted.send().await.expect("deleted");
-                found.push(Message {
-                    id: message.message_id.expect("an id"),
-                    body: message.body.expect("a body"),
-                });
-            }
-        }
+        self.t.taken(|config| &config.billing_queue_url).await
     }
 
     /// All that Stripe has to tell comes in, and is worked off.

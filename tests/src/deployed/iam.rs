@@ -1,6 +1,6 @@
 //! Roles, as an administrator would change them.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Deployed;
 use crate::visitor::http;
@@ -40,19 +40,10 @@ impl Deployed {
 
     /// The name of a function's role.
     async fn role(&self, function: &str) -> String {
-        let name = self.function(function);
-        let url = format!("{}/2015-03-31/functions/{name}/configuration", self.endpoint());
-        let request = http().get(url).header("authorization", super::signed("lambda"));
-        let answer: Value = request
-            .send()
-            .await
-            .expect("Lambda answers")
-            .json()
-            .await
-            .expect("JSON");
+        let (_, answer) = self.configuration(function).await;
         let arn = answer["Role"]
             .as_str()
-            .unwrap_or_else(|| panic!("{name} has no role: {answer}"));
+            .unwrap_or_else(|| panic!("{function} has no role: {answer}"));
         arn.rsplit('/').next().unwrap_or(arn).to_owned()
     }
 }

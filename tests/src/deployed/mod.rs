@@ -249,6 +249,18 @@ impl Deployed {
         format!("{STACK}-{folder}")
     }
 
+    /// Where a function's configuration is read and set, and what it is now.
+    async fn configuration(&self, folder: &str) -> (String, Value) {
+        let function = self.function(folder);
+        let url = format!(
+            "{}/2015-03-31/functions/{function}/configuration",
+            self.endpoint()
+        );
+        let request = http().get(&url).header("authorization", signed("lambda"));
+        let answer = request.send().await.expect("Lambda answers");
+        (url, answer.json().await.expect("JSON"))
+    }
+
     /// Somebody at the deployed API who has not signed in.
     pub fn visitor(&self) -> Visitor {
         Visitor::new(self.output("DeployedUrl"))

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, StatusCode, header, request};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Deployed;
 use crate::visitor::http;
@@ -240,19 +240,7 @@ impl Deployed {
 
     /// Changes one variable of a function's environment.
     async fn set(&self, folder: &str, name: &str, value: &str) {
-        let function = self.function(folder);
-        let url = format!(
-            "{}/2015-03-31/functions/{function}/configuration",
-            self.endpoint()
-        );
-        let asked = http().get(&url).header("authorization", super::signed("lambda"));
-        let now: Value = asked
-            .send()
-            .await
-            .expect("Lambda answers")
-            .json()
-            .await
-            .expect("JSON");
+        let (url, now) = self.configuration(folder).await;
         let mut environment = now["Environment"].clone();
         environment["Variables"][name] = json!(value);
         let order = http().put(&url).header("authorization", super::signed("lambda"));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use camarad::clock::{Clock, ManualClock, SystemClock};
 use camarad::domain::audit::chain::Chain;
-use camarad::domain::ledger::{HoldRequest, Memo, Reserve, flush, reserve};
+use camarad::domain::ledger::flush;
 use camarad::ids::{CallId, UserId};
-use camarad::money::{Cbt, Positive};
 use camarad::store::keys;
 use camarad_tests::app::PUBLIC_URL;
+use camarad_tests::bank;
 use camarad_tests::deployed::{self, Deployed, eventually, lambda};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -152,21 +152,9 @@ async fn scheduled_ends_the_hold_of_a_call_that_died() {
 async fn hold_and_die(d: &Deployed, user: UserId, agent: &str) {
     let then = SystemClock.now() - SignedDuration::from_hours(1);
     let app = d.app(Arc::new(ManualClock::at(then)));
-    let request = HoldRequest {
-        account: user,
-        call: CallId::new(app.clock()),
-        amount: Positive::new(Cbt::micro(5_000_000)).unwrap(),
-        memo: Memo {
-            user,
-            agent: agent.parse().unwrap(),
-            conversation: None,
-            reason: None,
-        },
-        expires_at: then + SignedDuration::from_mins(2),
-        capped: false,
-    };
-    let held = reserve(&app, &request).await.unwrap();
-    assert!(matches!(held, Reserve::Held(_)), "{held:?}");
+    let mut request = bank::request(&app, user, 5_000_000);
+    request.memo.agent = agent.parse().unwrap();
+    bank::held(&app, &request).await;
     flush(&app, user).await.unwrap();
 }
 
